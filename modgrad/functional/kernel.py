@@ -1,0 +1,56 @@
+"""One derivative, two bodies: a formula that can be read, and the kernel that runs in its place."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Bodies(threading.local):
+    formulas = False
+
+
+_bodies = _Bodies()
+
+# Every function that has both bodies, in the order of definition: `.formula` and `.kernel` are on each.
+PAIRS: list[Any] = []
+
+
+def kernel(fast: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Run `fast` in place of the decorated formula, which it equals. Inside `formulas()` the formula runs.
+
+    fast: takes the formula's arguments and gives its result.
+    """
+
+    def pair(formula: Callable[P, R]) -> Callable[P, R]:
+        @wraps(formula)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            if _bodies.formulas:
+                return formula(*args, **kwargs)
+            return fast(*args, **kwargs)  # type: ignore[no-any-return]
+
+        run.formula, run.kernel = formula, fast  # type: ignore[attr-defined]
+        PAIRS.append(run)
+        return run
+
+    return pair
+
+
+@contextmanager
+def formulas() -> Iterator[None]:
+    """Inside, every function runs its formula: for learning, for checking, and for exporters without the kernels."""
+    before, _bodies.formulas = _bodies.formulas, True
+    try:
+        yield
+    finally:
+        _bodies.formulas = before
+
+
+def running_formulas() -> bool:
+    return _bodies.formulas

@@ -1,0 +1,35 @@
+"""The affine map, with its three derivatives apart: towards the input, the weight and the bias."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from modgrad.functional.kernel import kernel
+
+
+@kernel(torch._C._nn.linear)
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """y = x W^T + b.   input (..., I), weight (O, I), bias (O), y (..., O)."""
+    output = torch.matmul(input, weight.t())
+    return output if bias is None else output + bias
+
+
+def linear_grad_input(grad: Tensor, weight: Tensor) -> Tensor:
+    """dL/dx = dL/dy W.   grad (..., O), weight (O, I); returns (..., I)."""
+    return torch.matmul(grad, weight)
+
+
+def linear_grad_weight(grad: Tensor, input: Tensor) -> Tensor:
+    """dL/dW = sum over positions of dL/dy x^T.   grad (..., O), input (..., I); returns (O, I)."""
+    if grad.dim() != 2:
+        grad = grad.reshape(-1, grad.shape[-1])
+        input = input.reshape(-1, input.shape[-1])
+    return torch.mm(grad.t(), input)
+
+
+def linear_grad_bias(grad: Tensor) -> Tensor:
+    """dL/db = sum over positions of dL/dy.   grad (..., O); returns (O)."""
+    if grad.dim() != 2:
+        grad = grad.reshape(-1, grad.shape[-1])
+    return grad.sum(0)

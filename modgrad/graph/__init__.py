@@ -1,0 +1,14 @@
+"""The recorded graph: values, calls, modules, and the walk back through them. No formula, no layer.
+
+In the order that data goes through: `module` (Module) is called and calls a `primitive` (Primitive), which leaves a
+`call` (Call) and gives a `variable` (Variable, Parameter); `dispatch` turns operators into primitives; `walk` goes
+back; `mode` holds the switches.
+"""
+
+from modgrad.graph.call import Call
+from modgrad.graph.mode import keep_values, no_grad
+from modgrad.graph.module import Buffer, Module
+from modgrad.graph.primitive import Primitive
+from modgrad.graph.variable import Parameter, Variable
+
+__all__ = ["Buffer", "Call", "Module", "Parameter", "Primitive", "Variable", "keep_values", "no_grad"]

@@ -1,0 +1,171 @@
+"""What happens when a torch function or operator meets a Variable or a Parameter.
+
+`OPERATORS` says which functions have a derivative here, each with a function that calls the primitive; `nn.operators`
+fills it. Every other function is a question: it is asked of plain values, and answers with plain values, unless the
+answer would be a float tensor that came from the graph and silently left it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from modgrad.graph import errors
+from modgrad.graph.call import is_parameter, is_variable, plain
+from modgrad.graph.mode import mode
+
+# torch function -> what to call instead, with the same arguments
+OPERATORS: dict[Any, Callable[..., Any]] = {}
+
+_T = Tensor
+# Float answers that have no derivative to lose: it is zero, or the function is there to leave the graph.
+_CONSTANT = {
+    *(_T.detach, torch.detach, _T.data.__get__, _T.grad.__get__),  # type: ignore[attr-defined]
+    *(_T.new_tensor, _T.new_empty, _T.new_zeros, _T.new_ones, _T.new_full),
+    *(torch.zeros_like, torch.ones_like, torch.empty_like, torch.full_like, torch.rand_like, torch.randn_like),
+    *(_T.sign, torch.sign, _T.round, torch.round, _T.floor, torch.floor, _T.ceil, torch.ceil, _T.trunc, torch.trunc),
+}
+# Assignments to a Parameter that are its owner's business.
+_ASSIGNABLE = {_T.data.__set__, _T.grad.__set__}  # type: ignore[attr-defined]
+
+
+def operator(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function to be called in place of each of `functions`."""
+
+    def register(replacement: Callable[..., Any]) -> Callable[..., Any]:
+        for function in functions:
+            OPERATORS[function] = replacement
+        return replacement
+
+    return register
+
+
+def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call `func`, which got a Variable or a Parameter among its arguments."""
+    if func in _ASSIGNABLE:
+        return _on_plain_values(func, args, kwargs)
+    replacement = OPERATORS.get(func)
+    if replacement is not None and kwargs.get("out") is None:
+        kwargs.pop("out", None)
+        return replacement(*args, **kwargs)
+    name = _name(func)
+    if name in errors.AUTOGRAD_SWITCHES and not (func.__name__ == "__get__"):
+        raise TypeError(f"{name} is autograd's switch: write parameter.grad_f = True or False")
+    if (getattr(func, "__module__", None) or "").startswith("torch.autograd"):
+        raise TypeError(f"torch's {name} runs autograd: call loss.backward(), then read grad_v of what was held")
+    if _is_in_place(func, name, kwargs):
+        return _in_place(func, name, args, kwargs)
+    answer = _on_plain_values(func, args, kwargs)
+    if mode.recording and func not in _CONSTANT and _has_float(answer) and _wants_gradient(args, kwargs):
+        raise TypeError(
+            f"{name} has no derivative in modgrad, so the gradient would stop here in silence. "
+            "Write .detach() on its inputs if that is meant, or a Primitive with forward and backward"
+        )
+    return answer
+
+
+def _on_plain_values(func: Any, args: Any, kwargs: Any) -> Any:
+    if mode.tracing:
+        return func(*args, **kwargs)
+    values, named = plain(args), plain(kwargs)
+    if func in _ASSIGNABLE:
+        values = (args[0], *values[1:])
+    with torch._C.DisableTorchFunctionSubclass():
+        return func(*values, **named)
+
+
+def _name(func: Any) -> str:
+    name = getattr(func, "__name__", str(func))
+    if name in ("__get__", "__set__"):  # a property of tensors
+        return str(func.__self__.__name__)
+    return str(name)
+
+
+_IN_PLACE = {
+    f"__i{operation}__"
+    for operation in "add sub mul truediv div floordiv mod pow matmul and or xor lshift rshift".split()
+} | {"__setitem__", "__delitem__", "set_", "copy_"}
+
+
+def _is_in_place(func: Any, name: str, kwargs: dict[str, Any]) -> bool:
+    if kwargs.get("out") is not None or getattr(func, "__name__", "") == "__set__" or name in _IN_PLACE:
+        return True
+    return name.endswith("_") and not name.endswith("__")
+
+
+def _in_place(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Change a tensor in place, where that cannot falsify a gradient."""
+    targets = kwargs.get("out") if kwargs.get("out") is not None else args[0]
+    targets = targets if isinstance(targets, (tuple, list)) else [targets]
+    for target in targets:
+        if is_variable(target) and (mode.recording or target._source is not None):
+            raise RuntimeError(
+                f"{name} would change a Variable in place, and its gradient could no longer be told. Write it out of "
+                "place (x = x + y); a leaf may be changed inside nn.no_grad(), any value through .detach().clone()"
+            )
+    # PyTorch's optimizers write what they computed from parameters into plain tensors, under torch.no_grad().
+    updating = not torch.is_grad_enabled() and not mode.composing
+    if mode.recording and not updating and _has_variable((args[1:], kwargs)):
+        raise RuntimeError(
+            f"{name} would write a Variable into a tensor outside the graph, and its gradient would be lost. Build the "
+            "result with torch.cat, torch.stack or arithmetic, or write .detach() on the Variable if that is meant"
+        )
+    answer = _on_plain_values(func, args, kwargs)
+    return args[0] if isinstance(answer, Tensor) and kwargs.get("out") is None else answer
+
+
+def _any(x: Any, holds: Callable[[Any], bool]) -> bool:
+    if isinstance(x, (tuple, list)):
+        return any(_any(item, holds) for item in x)
+    if isinstance(x, dict):
+        return any(_any(item, holds) for item in x.values())
+    return holds(x)
+
+
+def _has_float(x: Any) -> bool:
+    return _any(x, lambda t: isinstance(t, Tensor) and (t.is_floating_point() or t.is_complex()))
+
+
+def _has_variable(x: Any) -> bool:
+    return _any(x, is_variable)
+
+
+def _wants_gradient(*x: Any) -> bool:
+    return _any(x, lambda t: is_variable(t) or (is_parameter(t) and t.grad_f))
+
+
+class Tracing(TorchFunctionMode):
+    """While active, records hang on the tensors themselves and operators on them are caught here.
+
+    For tracing a step with fake tensors, which no Variable can be laid over: `nn.Variable(x)`, `nn.Parameter(x)` and
+    every output of a primitive are then ordinary tensors that carry their record as attributes.
+    """
+
+    def __enter__(self) -> Tracing:
+        self._before = mode.tracing
+        mode.tracing = True
+        return super().__enter__()  # type: ignore[no-any-return]
+
+    def __exit__(self, *error: Any) -> None:
+        mode.tracing = self._before
+        super().__exit__(*error)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if mode.computing or func in _BARE or not _wants_gradient(args, kwargs):
+            return func(*args, **kwargs)
+        if func is _T.backward:
+            from modgrad.graph.walk import backward  # noqa: PLC0415
+
+            root, gradient, retain, create, inputs = (*args, None, None, False, None)[:5]
+            return backward(root, gradient, bool(retain), create, inputs)
+        return dispatch(func, args, kwargs)
+
+
+_BARE: set[Any] = set()

@@ -1,0 +1,29 @@
+"""Refusals that more than one place makes. The only file of the core that reads a tensor's `requires_grad`."""
+
+from operator import attrgetter
+from typing import Any
+
+from torch import Tensor
+
+# Whether a tensor belongs to PyTorch's autograd. An attrgetter, because every call of a primitive asks it.
+on_autograd = attrgetter("requires_grad")
+
+# What a user of PyTorch may write on a Parameter or a Variable, and what does it here.
+AUTOGRAD_SWITCHES = ("requires_grad", "requires_grad_")
+
+
+def refuse_autograd(tensor: Tensor, who: Any) -> None:
+    """Raise if `tensor` asks autograd for a gradient: nothing here would ever give it one."""
+    if on_autograd(tensor):
+        raise TypeError(
+            f"{who} was given a tensor with requires_grad=True, which asks PyTorch's autograd for a gradient; modgrad "
+            "never runs autograd. Write tensor.detach(), inside nn.Variable(...) or nn.Parameter(...) if it is to get "
+            "a gradient"
+        )
+
+
+def describe(value: Any) -> str:
+    """A value as an error names it: a tensor by kind, shape and dtype."""
+    if isinstance(value, Tensor):
+        return f"{type(value).__name__} of shape {tuple(value.shape)} and {value.dtype}"
+    return f"{type(value).__name__} {value!r}"

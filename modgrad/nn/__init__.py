@@ -1,0 +1,41 @@
+"""Layers, losses and containers, under PyTorch's names; and what writing one's own takes, from `graph`."""
+
+from modgrad.graph import Buffer, Call, Module, Parameter, Primitive, Variable, keep_values, no_grad
+from modgrad.nn import init, operators
+from modgrad.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from modgrad.nn.container import ModuleDict, ModuleList, Sequential
+from modgrad.nn.convolution import Conv2d
+from modgrad.nn.linear import Flatten, Identity, Linear
+from modgrad.nn.loss import CrossEntropyLoss, MSELoss
+from modgrad.nn.normalization import BatchNorm2d
+from modgrad.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
+
+__all__ = [
+    "AdaptiveAvgPool2d",
+    "BatchNorm2d",
+    "Buffer",
+    "Call",
+    "Conv2d",
+    "CrossEntropyLoss",
+    "Flatten",
+    "Identity",
+    "Linear",
+    "LogSoftmax",
+    "MSELoss",
+    "MaxPool2d",
+    "Module",
+    "ModuleDict",
+    "ModuleList",
+    "Parameter",
+    "Primitive",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "Variable",
+    "init",
+    "keep_values",
+    "no_grad",
+    "operators",
+]

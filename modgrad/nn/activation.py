@@ -1,0 +1,93 @@
+"""Activation layers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from modgrad import functional
+from modgrad.graph import Call, Primitive
+
+
+class _OfOutput(Primitive):
+    """An elementwise function whose derivative is told by its output, which is all that is kept."""
+
+    function: ClassVar[Callable[[Tensor], Tensor]]
+    derivative: ClassVar[Callable[[Tensor, Tensor], Tensor]]  # of (grad, output)
+
+    def forward(self, call: Call, input: Tensor) -> Tensor:
+        output = type(self).function(input)
+        call.save(output)
+        return output
+
+    def backward(self, call: Call, grad: Tensor) -> Tensor:
+        return type(self).derivative(grad, *call.saved)
+
+
+class ReLU(_OfOutput):
+    """y = max(x, 0). `inplace` is taken for PyTorch's sake and has no effect: a Variable is never changed in place."""
+
+    function = staticmethod(functional.relu)
+    derivative = staticmethod(functional.relu_backward)
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+
+class Tanh(_OfOutput):
+    """y = tanh(x)."""
+
+    function = staticmethod(functional.tanh)
+    derivative = staticmethod(functional.tanh_backward)
+
+
+class Sigmoid(_OfOutput):
+    """y = 1 / (1 + e^-x)."""
+
+    function = staticmethod(functional.sigmoid)
+    derivative = staticmethod(functional.sigmoid_backward)
+
+
+class _AlongDim(Primitive):
+    """A function along one dimension, whose derivative is told by its output."""
+
+    function: ClassVar[Callable[[Tensor, int], Tensor]]
+    derivative: ClassVar[Callable[[Tensor, Tensor, int], Tensor]]  # of (grad, output, dim)
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, call: Call, input: Tensor) -> Tensor:
+        dim = self.dim
+        if dim is None:
+            dim = 0 if input.dim() in (0, 1, 3) else 1
+            warnings.warn(f"{self}: the dimension was chosen to be {dim}; say which, as dim={dim}", stacklevel=3)
+        output = type(self).function(input, dim)
+        call.dim = dim  # type: ignore[attr-defined]
+        call.save(output)
+        return output
+
+    def backward(self, call: Any, grad: Tensor) -> Tensor:
+        return type(self).derivative(grad, *call.saved, call.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class Softmax(_AlongDim):
+    """y_i = e^x_i / sum_j e^x_j along `dim`."""
+
+    function = staticmethod(functional.softmax)
+    derivative = staticmethod(functional.softmax_backward)
+
+
+class LogSoftmax(_AlongDim):
+    """y_i = x_i - log sum_j e^x_j along `dim`."""
+
+    function = staticmethod(functional.log_softmax)
+    derivative = staticmethod(functional.log_softmax_backward)

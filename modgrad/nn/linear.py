@@ -1,0 +1,97 @@
+"""Layers of the affine map, and those that only pass on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modgrad.functional import linear, linear_grad_bias, linear_grad_input, linear_grad_weight
+from modgrad.graph import Call, Module, Parameter, Primitive
+from modgrad.nn import init
+
+
+class Linear(Primitive):
+    """y = x W^T + b.   x (..., in_features), weight (out_features, in_features), bias (out_features)."""
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = Parameter(torch.empty(out_features, in_features, device=device, dtype=dtype))
+        self.register_parameter(
+            "bias", Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        init.linear_and_bias_(self.weight, self.bias)
+
+    def forward(self, call: Call, input: Tensor) -> Tensor:
+        weight = self.weight
+        try:
+            output = linear(input, weight, self.bias)
+        except RuntimeError as error:
+            raise self._explained(input) or error from error
+        call.save(input if call.wants("weight") else None, weight)
+        return output
+
+    def backward(self, call: Call, grad: Tensor) -> Tensor:
+        _, weight = call.saved
+        return linear_grad_input(grad, weight)
+
+    def parameter_gradients(self, call: Call, grad: Tensor) -> dict[str, Tensor | None]:
+        input, _ = call.saved
+        gradients: dict[str, Tensor | None] = {}
+        if call.wants("weight"):
+            gradients["weight"] = linear_grad_weight(grad, input)
+        if call.wants("bias"):
+            gradients["bias"] = linear_grad_bias(grad)
+        return gradients
+
+    def _explained(self, input: Tensor) -> Exception | None:
+        if input.dim() == 0 or input.shape[-1] != self.in_features:
+            return ValueError(
+                f"{self} was given an input of shape {tuple(input.shape)}: "
+                f"its last dimension must be in_features={self.in_features}"
+            )
+        if input.dtype != self.weight.dtype:
+            return TypeError(
+                f"{self} has parameters of {self.weight.dtype} and was given an input of {input.dtype}: "
+                f"write input.to({self.weight.dtype}) or module.to({input.dtype})"
+            )
+        return None
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Identity(Module):
+    """Gives back its input. Takes any arguments, and has no use for them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Any:
+        return input
+
+
+class Flatten(Module):
+    """Joins dimensions start_dim to end_dim into one."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__()
+        self.start_dim = start_dim
+        self.end_dim = end_dim
+
+    def forward(self, input: Any) -> Any:
+        return input.flatten(self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

@@ -1,0 +1,113 @@
+"""Losses. The target of each may be a Variable too, where its gradient makes sense."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from modgrad import functional
+from modgrad.graph import Buffer, Call, Primitive
+from modgrad.graph.errors import describe
+
+
+class Loss(Primitive):
+    """What losses share: `reduction` is "mean", "sum", or "none" for each value by itself."""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__()
+        if reduction not in functional.REDUCTIONS:
+            raise ValueError(f'{type(self).__name__}(reduction={reduction!r}): expected "mean", "sum" or "none"')
+        self.reduction = reduction
+
+    def extra_repr(self) -> str:
+        return "" if self.reduction == "mean" else f"reduction={self.reduction!r}"
+
+
+class MSELoss(Loss):
+    """L = mean of (x - t)^2.   input, target: the same shape."""
+
+    def forward(self, call: Call, input: Tensor, target: Tensor) -> Tensor:
+        if input.shape != target.shape:
+            raise ValueError(
+                f"{self}: input has shape {tuple(input.shape)}, target {tuple(target.shape)}; they must be the same, "
+                "or each value would be compared with others' targets. Write target.reshape(input.shape) or expand it"
+            )
+        call.save(input, target)
+        return functional.mse_loss(input, target, self.reduction)
+
+    def backward(self, call: Call, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        grad_input = functional.mse_loss_backward(grad, *call.saved, self.reduction)
+        return grad_input, -grad_input if call.wants(1) else None
+
+
+class CrossEntropyLoss(Loss):
+    """L = mean over samples of -log softmax(x)[t].
+
+    input (N, C), (N, C, d1, ...) or (C): scores. target: class indices, without the dimension of classes, in 0..C-1
+    or `ignore_index`; or probabilities of the input's shape and dtype, a one-hot encoding among them.
+    weight (C): of each class. label_smoothing: in [0, 1].
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: None = None,
+        ignore_index: int = -100,
+        reduce: None = None,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        if size_average is not None or reduce is not None:
+            raise TypeError('CrossEntropyLoss: size_average and reduce are gone: write reduction="mean", "sum" or "none"')
+        super().__init__(reduction)
+        if not 0.0 <= label_smoothing <= 1.0:
+            raise ValueError(f"CrossEntropyLoss(label_smoothing={label_smoothing}): expected a number from 0 to 1")
+        self.weight = Buffer(weight)  # type: ignore[assignment]
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+
+    def forward(self, call: Any, input: Tensor, target: Tensor) -> Tensor:
+        self._refuse_mismatch(input, target)
+        single = input.dim() == 1  # one sample, without the dimension of samples
+        if single:
+            input, target = input.unsqueeze(0), target.unsqueeze(0)
+        loss, log_p, divisor = functional.cross_entropy(
+            input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
+        )
+        call.single = single
+        call.save(log_p, target, divisor, self.weight)
+        return loss.squeeze(0) if single and self.reduction == "none" else loss
+
+    def backward(self, call: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        log_p, target, divisor, weight = call.saved
+        if call.single and self.reduction == "none":
+            grad = grad.unsqueeze(0)
+        grad_input = grad_target = None
+        if call.wants(0):
+            grad_input = functional.cross_entropy_grad_input(
+                grad, log_p, target, divisor, weight, self.ignore_index, self.reduction, self.label_smoothing
+            )
+        if call.wants(1):
+            grad_target = functional.cross_entropy_grad_target(
+                grad, log_p, divisor, weight, self.reduction, self.label_smoothing
+            )
+        if call.single:
+            grad_input, grad_target = (None if g is None else g.squeeze(0) for g in (grad_input, grad_target))
+        return grad_input, grad_target
+
+    def _refuse_mismatch(self, input: Tensor, target: Tensor) -> None:
+        shape = input.shape
+        if target.is_floating_point():
+            if target.shape == shape and target.dtype == input.dtype:
+                return
+            wanted = f"probabilities must have the input's shape and {input.dtype}"
+        else:
+            if input.dim() and target.shape == shape[:1] * (input.dim() > 1) + shape[2:]:
+                return
+            wanted = f"class indices must have shape {tuple(shape[:1] * (input.dim() > 1) + shape[2:])}"
+            if target.shape == shape:
+                wanted = "a one-hot target must be floating-point: write target.to(input.dtype)"
+        raise ValueError(f"{self}: input is {describe(input)}, target is {describe(target)}; {wanted}")
