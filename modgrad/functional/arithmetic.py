@@ -5,6 +5,8 @@ Where forward broadcasts an input, its derivative first has the output's shape; 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -105,9 +107,14 @@ def pow_grad_input(grad: Tensor, input: Number, exponent: Number) -> Tensor:
 
 def pow_grad_other(grad: Tensor, input: Number, exponent: Number) -> Tensor:
     """dL/db = dL/dy * a^b log(a), and 0 where a = 0 and b >= 0."""
-    base = torch.as_tensor(input, dtype=grad.dtype, device=grad.device)
-    slope = torch.pow(base, exponent) * torch.log(base)
-    return grad * slope.masked_fill((base == 0) & (torch.as_tensor(exponent) >= 0), 0)
+    log = torch.log(input) if isinstance(input, Tensor) else _log(input)
+    slope = torch.pow(input, exponent) * log  # type: ignore[arg-type]
+    return grad * torch.where((exponent >= 0) & (input == 0), 0, slope)  # type: ignore[arg-type,operator]
+
+
+def _log(x: float) -> float:
+    """ln x as a tensor would have it: -inf at 0 and NaN below."""
+    return math.log(x) if x > 0 else (-math.inf if x == 0 else math.nan)
 
 
 def neg(input: Tensor) -> Tensor:

@@ -72,6 +72,8 @@ def conv2d_grad_weight(
     There samples play the channels, so that they are summed over, and stride and dilation change places.
     """
     n, channels = input.shape[:2]
+    if n == 0:  # a convolution has no result without channels
+        return grad.new_zeros(weight_shape)
     out_channels = grad.shape[1]
     # Each (group, channel in it) is convolved with the gradients of its group's output channels.
     images = input.reshape(n, groups, channels // groups, *input.shape[2:])

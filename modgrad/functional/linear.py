@@ -17,7 +17,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def linear_grad_input(grad: Tensor, weight: Tensor) -> Tensor:
     """dL/dx = dL/dy W.   grad (..., O), weight (O, I); returns (..., I)."""
-    return torch.matmul(grad, weight)
+    return torch.mm(grad, weight) if grad.dim() == 2 else torch.matmul(grad, weight)
 
 
 def linear_grad_weight(grad: Tensor, input: Tensor) -> Tensor:

@@ -81,11 +81,19 @@ def batch_norm_apply(
     return _affine((input - _channels(mean, input)) * _channels(scale, input), weight, bias)
 
 
-@kernel(
-    lambda grad, input, mean, variance, weight, eps: _backward(
+def _batch_norm_apply_backward_kernel(
+    grad: Tensor, input: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, eps: float
+) -> Three:
+    if input.numel() == 0:  # the kernel dies of it
+        return batch_norm_apply_backward.formula(  # type: ignore[attr-defined,no-any-return]
+            grad, input, mean, variance, weight, eps
+        )
+    return _backward(  # type: ignore[no-any-return]
         grad, input, weight, mean, variance, None, None, False, eps, [True, True, True]
     )
-)
+
+
+@kernel(_batch_norm_apply_backward_kernel)
 def batch_norm_apply_backward(
     grad: Tensor, input: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, eps: float
 ) -> Three:

@@ -8,7 +8,7 @@ back; `mode` holds the switches.
 from modgrad.graph.call import Call
 from modgrad.graph.mode import keep_values, no_grad
 from modgrad.graph.module import Buffer, Module
-from modgrad.graph.primitive import Primitive
+from modgrad.graph.primitive import Primitive, call_in_turn
 from modgrad.graph.variable import Parameter, Variable
 
-__all__ = ["Buffer", "Call", "Module", "Parameter", "Primitive", "Variable", "keep_values", "no_grad"]
+__all__ = ["Buffer", "Call", "Module", "Parameter", "Primitive", "Variable", "call_in_turn", "keep_values", "no_grad"]

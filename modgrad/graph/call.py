@@ -6,7 +6,6 @@ import itertools
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from modgrad.graph.mode import mode
@@ -14,7 +13,7 @@ from modgrad.graph.mode import mode
 if TYPE_CHECKING:
     from modgrad.graph.primitive import Primitive
 
-_next_order = itertools.count().__next__
+_next_order = itertools.count(0, -1).__next__
 
 
 class Plain:
@@ -22,17 +21,21 @@ class Plain:
 
     __slots__ = ("dtype", "reference", "shape", "value")
 
-    def __init__(self, value: Any) -> None:
-        if isinstance(value, Tensor):
-            self.reference = weakref.ref(value)
-            self.shape, self.dtype = value.shape, value.dtype
-            self.value = None
-        else:
-            self.reference, self.value = None, value
+    def __init__(self, reference: Any, shape: Any = None, dtype: Any = None, value: Any = None) -> None:
+        self.reference = reference  # weak; None for a Python value
+        self.shape = shape
+        self.dtype = dtype
+        self.value = value
+
+    @classmethod
+    def of(cls, x: Any) -> Plain:
+        return cls(weakref.ref(x), x.shape, x.dtype) if isinstance(x, Tensor) else cls(None, value=x)
 
 
 # Where an input came from: (producer, which of its outputs); a Parameter or a leaf Variable; or Plain.
 Source = Any
+# An output: a weak reference to its Variable, its shape and dtype. None for one that has no gradient.
+Output = tuple[Any, Any, Any]
 
 
 def is_variable(x: Any) -> bool:
@@ -45,16 +48,9 @@ def is_parameter(x: Any) -> bool:
 
 
 def plain(x: Any) -> Any:
-    """`x` as a primitive may see it: tensors without their record, tuples and dicts of them likewise."""
+    """`x` without Variables: their values in their place, in tuples and dicts too."""
     if isinstance(x, Tensor):
-        if mode.tracing:
-            return x
-        if is_variable(x):
-            return x._value  # type: ignore[attr-defined]
-        if is_parameter(x):
-            with torch._C.DisableTorchFunctionSubclass():
-                return x.as_subclass(Tensor)
-        return x
+        return x._value if not mode.tracing and is_variable(x) else x  # type: ignore[attr-defined]
     if isinstance(x, (tuple, list)):
         items = [plain(item) for item in x]
         return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
@@ -74,48 +70,36 @@ class Call:
     - any other attribute may be set on it, and lives as long as what was saved.
     """
 
-    __slots__ = (
-        "__dict__",
-        "__weakref__",
-        "freed",
-        "gradients",
-        "kept",
-        "module",
-        "order",
-        "outputs",
-        "parameters",
-        "saved",
-        "sources",
-        "summed",
-        "versions",
-        "wanted",
-    )
+    # Defaults stand on the class: a call is made for every layer of every step, and most never change these.
+    saved: tuple[Any, ...] = ()
+    versions: list[int | None] = []  # noqa: RUF012 (replaced, never changed)
+    outputs: list[Output | None] = []  # noqa: RUF012
+    gradients: list[Tensor | None] | None = None  # what has arrived for the outputs, during a walk
+    summed: set[int] | None = None  # outputs whose gradient is a sum that the walk itself made
+    kept: tuple[Any, Any] | None = None  # all inputs and outputs, under keep_values
 
-    def __init__(self, module: Primitive, sources: list[Source], parameters: dict[str, Any]) -> None:
+    def __init__(self, module: Primitive, sources: list[Source], parameters: dict[str, Any], wanted: bool) -> None:
         self.module = module
         self.sources = sources
         self.parameters = parameters  # those that want a gradient, by name
-        self.saved: tuple[Any, ...] = ()
-        self.versions: list[int | None] = []
-        self.outputs: list[tuple[Any, torch.Size, torch.dtype] | None] = []  # (weak Variable, shape, dtype)
-        self.gradients: list[Tensor | None] | None = None  # what has arrived for the outputs, during a walk
-        self.summed: set[int] | None = None  # outputs whose gradient is a sum that the walk itself made
-        self.kept: tuple[Any, Any] | None = None  # all inputs and outputs, under keep_values
+        self.wanted = wanted  # whether any input is to get a gradient
         self.freed = False
-        self.wanted = False  # whether any input is to get a gradient
-        self.order = _next_order()  # a call is always later than the calls its inputs came from
+        self.order = _next_order()  # lower for later calls: lower than those of the calls its inputs came from
 
     def save(self, *tensors: Any) -> None:
         """Keep `tensors` for backward. Called once, with everything; None and Python values may be among them."""
+        versions: list[int | None] = []
         try:
-            self.versions = [None if t is None else t._version for t in tensors]
+            for tensor in tensors:
+                versions.append(None if tensor is None else tensor._version)
         except AttributeError:
-            self.versions = [t._version if isinstance(t, Tensor) else None for t in tensors]
+            versions = [t._version if isinstance(t, Tensor) else None for t in tensors]
         except RuntimeError as error:
             raise RuntimeError(
                 f"{self.module} cannot save a tensor made under torch.inference_mode() for its backward: changes of "
-                "such a tensor are not counted. Evaluate under nn.no_grad(), train outside of inference_mode."
+                "such a tensor are not counted. Evaluate under nn.no_grad(), train outside of inference_mode"
             ) from error
+        self.versions = versions
         self.saved = tensors
 
     def wants(self, which: int | str) -> bool:
@@ -126,13 +110,19 @@ class Call:
 
     def free(self) -> None:
         """Let go of everything saved. Where the inputs came from stays, so that the graph can still be walked."""
-        self.freed = True
+        own = self.__dict__
+        if len(own) > len(_OWN):
+            for name in own.keys() - _OWN:
+                del own[name]
         self.saved = ()
-        self.versions = []
-        self.__dict__.clear()
+        self.freed = True
 
     def __repr__(self) -> str:
         return f"Call({self.module}, inputs={len(self.sources)}, outputs={len(self.outputs)})"
 
     def __reduce__(self) -> Any:
         raise TypeError("a recorded graph cannot be copied or pickled; take the values with variable.detach()")
+
+
+# What a call that was walked has at most of its own; all else was set by its primitive.
+_OWN = {"module", "sources", "parameters", "wanted", "order", "outputs", "gradients", "saved", "versions", "freed"}

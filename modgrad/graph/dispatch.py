@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from modgrad.graph import errors
 from modgrad.graph.call import is_parameter, is_variable, plain
@@ -60,7 +59,7 @@ def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if _is_in_place(func, name, kwargs):
         return _in_place(func, name, args, kwargs)
     answer = _on_plain_values(func, args, kwargs)
-    if mode.recording and func not in _CONSTANT and _has_float(answer) and _wants_gradient(args, kwargs):
+    if mode.recording and func not in _CONSTANT and _has_float(answer) and wants_gradient(args, kwargs):
         raise TypeError(
             f"{name} has no derivative in modgrad, so the gradient would stop here in silence. "
             "Write .detach() on its inputs if that is meant, or a Primitive with forward and backward"
@@ -72,8 +71,6 @@ def _on_plain_values(func: Any, args: Any, kwargs: Any) -> Any:
     if mode.tracing:
         return func(*args, **kwargs)
     values, named = plain(args), plain(kwargs)
-    if func in _ASSIGNABLE:
-        values = (args[0], *values[1:])
     with torch._C.DisableTorchFunctionSubclass():
         return func(*values, **named)
 
@@ -134,38 +131,5 @@ def _has_variable(x: Any) -> bool:
     return _any(x, is_variable)
 
 
-def _wants_gradient(*x: Any) -> bool:
+def wants_gradient(*x: Any) -> bool:
     return _any(x, lambda t: is_variable(t) or (is_parameter(t) and t.grad_f))
-
-
-class Tracing(TorchFunctionMode):
-    """While active, records hang on the tensors themselves and operators on them are caught here.
-
-    For tracing a step with fake tensors, which no Variable can be laid over: `nn.Variable(x)`, `nn.Parameter(x)` and
-    every output of a primitive are then ordinary tensors that carry their record as attributes.
-    """
-
-    def __enter__(self) -> Tracing:
-        self._before = mode.tracing
-        mode.tracing = True
-        return super().__enter__()  # type: ignore[no-any-return]
-
-    def __exit__(self, *error: Any) -> None:
-        mode.tracing = self._before
-        super().__exit__(*error)
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if mode.computing or func in _BARE or not _wants_gradient(args, kwargs):
-            return func(*args, **kwargs)
-        if func is _T.backward:
-            from modgrad.graph.walk import backward  # noqa: PLC0415
-
-            root, gradient, retain, create, inputs = (*args, None, None, False, None)[:5]
-            return backward(root, gradient, bool(retain), create, inputs)
-        return dispatch(func, args, kwargs)
-
-
-_BARE: set[Any] = set()

@@ -3,38 +3,47 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class _Mode(threading.local):
     recording: bool = True  # False inside `no_grad`
     keeping: bool = False  # True inside `keep_values`
     tracing: bool = False  # True while a step is traced: records hang on the tensors themselves
+    ordinary: bool = True  # recording, and none of the other two: one question for every call of a primitive
     composing: int = 0  # how many composite modules' forwards are running
-    computing: bool = False  # True inside a primitive's forward or backward (read while tracing only)
+    computing: bool = False  # True inside a primitive's forward or backward (told while tracing only)
 
 
 mode = _Mode()
 
 
 @contextmanager
-def no_grad() -> Iterator[None]:
-    """Inside, nothing is recorded: modules and operators give plain tensors, as in evaluation."""
-    before, mode.recording = mode.recording, False
+def switched(**switches: Any) -> Iterator[None]:
+    """Inside, `mode` has these switches."""
+    before = {name: getattr(mode, name) for name in switches}
+    _turn(switches)
     try:
         yield
     finally:
-        mode.recording = before
+        _turn(before)
 
 
-@contextmanager
-def keep_values() -> Iterator[None]:
+def _turn(switches: dict[str, Any]) -> None:
+    for name, value in switches.items():
+        setattr(mode, name, value)
+    mode.ordinary = mode.recording and not mode.keeping and not mode.tracing
+
+
+def no_grad() -> Any:
+    """Inside, nothing is recorded: modules and operators give plain tensors, as in evaluation. A context, a decorator."""
+    return switched(recording=False)
+
+
+def keep_values() -> Any:
     """Calls made inside keep every input and output, and the walk does not free them.
 
     For viewing and for teaching: afterwards each intermediate Variable has its value and its `grad_v`,
     reached through `previous_inputs`, and `backward` may run again. It costs the memory of every value.
     """
-    before, mode.keeping = mode.keeping, True
-    try:
-        yield
-    finally:
-        mode.keeping = before
+    return switched(keeping=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import weakref
+from collections.abc import Iterable
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor
 
 from modgrad.graph.call import Call, Plain, Source, is_parameter, is_variable, plain
 from modgrad.graph.errors import describe, on_autograd, refuse_autograd
-from modgrad.graph.mode import mode
+from modgrad.graph.mode import mode, switched
 from modgrad.graph.module import Module
 from modgrad.graph.variable import Variable
 
@@ -50,67 +51,145 @@ class Primitive(Module):
         )
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
-        # Every microsecond here is paid at each call of each layer: the common kinds of input come first, inline.
         if named:
             inputs = _in_order(self, inputs, named)
         values: list[Any] = []
         sources: list[Source] = []
         wanted = False
-        for x in inputs:
+        for x in inputs:  # the common kinds stand here, as this is paid at each call of each layer
             kind = type(x)
             if kind is Variable:
                 values.append(x._value)
                 source = x._source
                 sources.append(x if source is None else source)
                 wanted = True
-            elif kind is Tensor and not mode.tracing:
+            elif kind is Tensor and mode.ordinary:
                 if on_autograd(x):
                     refuse_autograd(x, self)
                 values.append(x)
-                sources.append(Plain(x))
+                sources.append(Plain(ref(x), x.shape, x.dtype))
             else:
                 value, source = _understood(self, x)
                 values.append(value)
                 sources.append(source)
-                wanted = wanted or type(source) is not Plain
-        parameters = {}
-        if self._parameter_names:
-            own = self.__dict__
-            for name in self._parameter_names:
-                parameter = own[name]
-                if parameter is not None and parameter.grad_f:
-                    parameters[name] = parameter
-        call = Call(self, sources, parameters)
-        if not mode.recording:
-            call.sources, call.parameters = [Plain(None)] * len(sources), {}
-            wanted = False
-        if mode.tracing:
-            output = _compute_traced(self, call, values)
-        else:
-            with _plainly():
-                output = self.forward(call, *values)
-        call.wanted = wanted
-        if not (wanted or call.parameters):
+                if type(source) is not Plain:
+                    wanted = True
+        if not mode.ordinary:
+            return _compute_unusually(self, inputs, values, sources, wanted)
+        output, call = _compute(self, values, sources, wanted)
+        if call is None:
             return output
-        if type(output) is Tensor and not mode.tracing:  # the common case, inline: one output
-            if on_autograd(output):
-                refuse_autograd(output, f"{self}.forward: its output")
-            variable = output.as_subclass(Variable)
-            variable._value = output
-            variable._source = (call, 0)
-            call.outputs = [(weakref.ref(variable), output.shape, output.dtype)]
-            outputs: Any = variable
-        elif isinstance(output, (tuple, list)):
-            outputs = tuple(_recorded(value, call) for value in output)
+        return _surface(output, call) if call.outputs else _surface_all(output, call)
+
+
+def call_in_turn(modules: Iterable[Module], input: Any) -> Any:
+    """The same as `for module in modules: input = module(input)`, for less.
+
+    Between two primitives no Variable is made, as nobody could hold it.
+    """
+    call: Call | None = None  # what computed `input`, as long as no Variable was made of it
+    ordinary = mode.ordinary
+    for module in modules:
+        if call is not None:
+            if type(module).__call__ is Primitive.__call__:
+                input, call = _compute(module, [input], [(call, 0)], True)  # type: ignore[arg-type]
+            else:
+                input, call = module(_surface(input, call)), None
+        elif type(module).__call__ is not Primitive.__call__ or not ordinary:
+            input = module(input)
+        elif type(input) is Variable:
+            source = input if input._source is None else input._source
+            input, call = _compute(module, [input._value], [source], True)  # type: ignore[arg-type]
+        elif type(input) is Tensor:
+            refuse_autograd(input, module)
+            source = Plain(ref(input), input.shape, input.dtype)
+            input, call = _compute(module, [input], [source], False)  # type: ignore[arg-type]
         else:
-            outputs = _recorded(output, call)
-        if mode.keeping:
-            call.kept = inputs, outputs
-        return outputs
+            input = module(input)
+        if call is not None and not call.outputs:
+            input, call = _surface_all(input, call), None
+    return input if call is None else _surface(input, call)
 
 
-def _recorded(value: Any, call: Call) -> Any:
-    """One output of `call` as the caller gets it: a Variable, or the value itself where none can have a gradient."""
+def _compute(module: Primitive, values: list[Any], sources: list[Source], wanted: bool) -> tuple[Any, Call | None]:
+    """Run forward on plain values. Gives its output and, where something wants a gradient, the call that it leaves.
+
+    The call has `outputs` where there is one float tensor; other outputs are for `_surface_all`.
+    """
+    call = Call(module, sources, _trainable(module) if module._parameter_names else _NO_PARAMETERS, wanted)
+    with _plainly():
+        output = module.forward(call, *values)
+    if not (wanted or call.parameters):
+        return output, None
+    if type(output) is Tensor and output.is_floating_point():
+        if on_autograd(output):
+            refuse_autograd(output, f"{module}.forward: its output")
+        call.outputs = [(_nobody, output.shape, output.dtype)]
+    return output, call
+
+
+def _surface(output: Tensor, call: Call) -> Any:
+    """The Variable of a call's only output."""
+    # A second tensor over the same memory, made a Variable: as_subclass does this, in three times the time.
+    variable: Any = output.data
+    variable.__class__ = Variable
+    variable._value = output
+    variable._source = (call, 0)
+    _, shape, dtype = call.outputs[0]  # type: ignore[misc]
+    call.outputs[0] = (ref(variable), shape, dtype)
+    return variable
+
+
+def _nobody() -> None:
+    """Stands for the reference to a Variable that was never made."""
+
+
+_NO_PARAMETERS: dict[str, Any] = {}
+
+
+def _trainable(module: Primitive) -> dict[str, Any]:
+    """The module's own parameters that want a gradient."""
+    own = module.__dict__
+    found = {}
+    for name in module._parameter_names:
+        parameter = own[name]
+        if parameter is not None and parameter.grad_f:
+            found[name] = parameter
+    return found
+
+
+def _compute_unusually(
+    module: Primitive, inputs: tuple[Any, ...], values: list[Any], sources: list[Source], wanted: bool
+) -> Any:
+    """A call under no_grad, keep_values or tracing."""
+    parameters = _trainable(module)
+    if not mode.recording:
+        sources, parameters, wanted = [Plain(None)] * len(sources), {}, False
+    call = Call(module, sources, parameters, wanted)
+    if mode.tracing:
+        with switched(computing=True):
+            output = module.forward(call, *values)
+    else:
+        with _plainly():
+            output = module.forward(call, *values)
+    if not (wanted or parameters):
+        return output
+    outputs = _surface_all(output, call)
+    if mode.keeping:
+        call.kept = inputs, outputs
+    return outputs
+
+
+def _surface_all(output: Any, call: Call) -> Any:
+    """What forward returned, as the caller gets it."""
+    call.outputs = []
+    if isinstance(output, (tuple, list)):
+        return tuple(_surface_one(value, call) for value in output)
+    return _surface_one(output, call)
+
+
+def _surface_one(value: Any, call: Call) -> Any:
+    """One output of `call`: a Variable, or the value itself where none can have a gradient."""
     index = len(call.outputs)
     if not isinstance(value, Tensor):
         if value is not None:
@@ -135,7 +214,7 @@ def _recorded(value: Any, call: Call) -> Any:
             variable = value.as_subclass(Variable)
             variable._value = value.as_subclass(Tensor)
     variable._source = (call, index)
-    call.outputs.append((weakref.ref(variable), value.shape, value.dtype))
+    call.outputs.append((ref(variable), value.shape, value.dtype))
     return variable
 
 
@@ -146,21 +225,15 @@ def _understood(module: Primitive, x: Any) -> tuple[Any, Source]:
         if is_variable(x):
             return plain(x), x if x._source is None else x._source  # type: ignore[attr-defined]
         if is_parameter(x):
-            return plain(x), x if x.grad_f else Plain(x)  # type: ignore[attr-defined]
+            with _plainly():
+                value = x if mode.tracing else x.as_subclass(Tensor)
+            return value, x if x.grad_f else Plain.of(x)  # type: ignore[attr-defined]
     elif isinstance(x, (tuple, list)) and any(is_variable(item) or is_parameter(item) for item in x):
         raise TypeError(
             f"{module} was given a {type(x).__name__} with Variables in it, whose gradients would be lost: "
             f"give them one by one, module(*inputs), and write forward(self, call, *inputs)"
         )
-    return x, Plain(x)
-
-
-def _compute_traced(module: Primitive, call: Call, values: list[Any]) -> Any:
-    before, mode.computing = mode.computing, True
-    try:
-        return module.forward(call, *values)
-    finally:
-        mode.computing = before
+    return x, Plain.of(x)
 
 
 def _in_order(module: Primitive, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:

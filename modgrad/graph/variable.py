@@ -132,6 +132,8 @@ class Parameter(Tensor):
         value: Any = _raw(data, "Parameter")
         parameter = value.view_as(value) if mode.tracing else value.as_subclass(cls)
         parameter.grad_f = grad_f
+        if mode.tracing:
+            parameter.grad_v = None
         return parameter  # type: ignore[no-any-return]
 
     def __init__(self, data: Any, grad_f: bool = True) -> None:
@@ -146,6 +148,8 @@ class Parameter(Tensor):
     def grad_v(self, value: Tensor | None) -> None:
         with _plainly():
             self.grad = value
+
+    __hash__ = object.__hash__  # as a tensor's, by identity; optimizers look their state up by it at every step
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         with _plainly():

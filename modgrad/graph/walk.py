@@ -6,14 +6,14 @@ that every gradient of its outputs has arrived. The pending calls wait in a heap
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from heapq import heappop, heappush
+from sys import getrefcount
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from modgrad.graph.call import Call, Plain, is_variable, plain
+from modgrad.graph.call import Call, Plain, is_variable
 from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode
 
@@ -39,11 +39,10 @@ def backward(root: Any, gradient: Any, retain: bool, create_graph: bool = False,
         call, index = root._source
         call.gradients = [None] * len(call.outputs)
         call.gradients[index] = gradient
-        heap: Heap = [(-call.order, call)]
+        heap: Heap = [(call.order, call)]
         mode.computing = mode.tracing
         try:
-            while heap:
-                _leave(heappop(heap)[1], retain, heap)
+            _walk(heap, retain)
         finally:
             mode.computing = before
             for _, call in heap:
@@ -58,7 +57,7 @@ def _first(root: Any, gradient: Any) -> Tensor:
                 f"backward() of a Variable of shape {tuple(root.shape)}: only a scalar can do without a gradient. "
                 "Write variable.backward(gradient) with dL/dvariable, or reduce it first, as .sum() or a loss does"
             )
-        return torch.ones_like(plain(root))
+        return torch.ones_like(root._value if hasattr(root, "_value") else root)
     if not isinstance(gradient, Tensor):
         raise TypeError(f"backward(gradient): expected a tensor of shape {tuple(root.shape)}, got {describe(gradient)}")
     if is_variable(gradient) and not mode.tracing:
@@ -73,113 +72,159 @@ def _first(root: Any, gradient: Any) -> Tensor:
     return gradient.clone()  # the caller's tensor must not end up as somebody's grad_v
 
 
-def _leave(call: Call, retain: bool, heap: Heap) -> None:
-    """Take the gradients of one call's outputs, ask its module for those of inputs and parameters, pass them on."""
-    module = call.module
-    grads: Sequence[Tensor | None] = call.gradients or ()
-    call.gradients = call.summed = None
-    if call.freed:
-        raise RuntimeError(
-            f"backward through {module} a second time: the first backward let go of what it had saved. "
-            "Write backward(retain_graph=True) the first time, or add the losses and call backward once"
-        )
-    saved = call.saved
-    for tensor, version in zip(saved, call.versions, strict=True):
-        if version is not None and tensor._version != version:
-            position = [tensor is other for other in saved].index(True)
-            raise RuntimeError(
-                f"backward of {module}: saved tensor number {position}, {describe(tensor)}, was changed in place "
-                "after forward, so the gradient would be wrong. Change a clone of it, or change it after backward"
-            )
-    for output, grad in zip(call.outputs, grads, strict=True):
-        if grad is not None and output is not None:
-            variable = output[0]()
-            if variable is not None:
-                _deposit(variable, grad)
+def _walk(heap: Heap, retain: bool) -> None:
+    """Take pending calls, latest first, ask their modules for the gradients of inputs and parameters, pass them on.
 
-    results = module.backward(call, *grads) if call.wanted else ()
-    of_parameters = module.parameter_gradients(call, *grads) if call.parameters else {}
-    if call.kept is None and not retain:
-        call.free()
+    One function, because what it does for a call takes less time than calling a few smaller ones would.
+    """
+    tracing = mode.tracing
+    while heap:
+        call = heappop(heap)[1]
+        module = call.module
+        grads: list[Any] = call.gradients  # type: ignore[assignment]
+        call.gradients = None
+        if call.freed:
+            raise _stale(call)
+        for version, tensor in zip(call.versions, call.saved):  # noqa: B905 (alike by construction)
+            if version is not None and tensor._version != version:
+                raise _stale(call)
+        if call.summed is not None:
+            del call.summed
+        for output, grad in zip(call.outputs, grads):  # noqa: B905
+            if grad is not None:
+                variable = output[0]()  # type: ignore[index]
+                if variable is not None:
+                    _deposit(variable, grad)
 
-    if call.wanted:
-        sources = call.sources
-        if type(results) is not tuple:
-            results = tuple(results) if isinstance(results, list) else (results,)
-        if len(results) != len(sources):
-            results = _completed(results, call)
-        for position, source in enumerate(sources):
-            gradient = results[position]
-            if gradient is None or type(source) is Plain:
-                continue
-            if type(source) is not tuple:
-                _check(gradient, source.shape, source.dtype, module, f"input {position}")
-                shared = _is_shared(gradient, grads, saved, results[:position])
-                _deposit(source, gradient.clone() if shared else gradient)
-                continue
-            producer, index = source
-            reference, shape, dtype = producer.outputs[index]
-            _check(gradient, shape, dtype, module, f"input {position}")
-            if reference() is not None and _is_shared(gradient, grads, saved, results[:position]):
-                gradient = gradient.clone()  # it will rest in a grad_v
-            _arrive(producer, index, gradient, heap)
-    if of_parameters:
-        parameters = call.parameters
-        earlier: list[Any] = list(results)
-        for name, gradient in of_parameters.items():
-            parameter = parameters.get(name)
-            if gradient is None or parameter is None:
-                if name not in module._parameter_names:
-                    raise _unknown_parameter(module, name)
-                continue
-            _check(gradient, parameter.shape, parameter.dtype, module, name)
-            if _is_shared(gradient, grads, saved, earlier):
-                gradient = gradient.clone()
-            earlier.append(gradient)
-            _deposit(parameter, gradient)
+        wanted = call.wanted
+        results = module.backward(call, *grads) if wanted else ()
+        of_parameters = module.parameter_gradients(call, *grads) if call.parameters else None
+        if not retain and call.kept is None:
+            call.free()
+
+        if wanted:
+            if type(results) is not tuple:
+                results = tuple(results) if isinstance(results, list) else (results,)
+            sources = call.sources
+            if len(results) != len(sources):
+                results = _completed(results, call)
+            position = 0
+            for source in sources:
+                gradient = results[position]
+                position += 1
+                if gradient is None or type(source) is Plain:
+                    continue
+                if type(source) is tuple:
+                    producer, index = source
+                    reference, shape, dtype = producer.outputs[index]
+                    if type(gradient) is not Tensor or gradient.shape != shape or gradient.dtype is not dtype:
+                        _check(gradient, shape, dtype, module, f"input {position - 1}")
+                    if reference() is not None and not tracing and _is_shared(gradient):
+                        gradient = gradient.clone()  # it will rest in a grad_v
+                    pending = producer.gradients
+                    if pending is None:
+                        producer.gradients = pending = [None] * len(producer.outputs)
+                        heappush(heap, (producer.order, producer))
+                    if pending[index] is None:
+                        pending[index] = gradient
+                    else:
+                        _add(producer, index, gradient)
+                else:
+                    _check(gradient, source.shape, source.dtype, module, f"input {position - 1}")
+                    if not tracing and _is_shared(gradient):
+                        gradient = gradient.clone()
+                    _deposit(source, gradient)
+        if of_parameters:
+            parameters = call.parameters
+            for name in of_parameters:
+                gradient = of_parameters[name]
+                parameter = parameters.get(name)
+                if gradient is None or parameter is None:
+                    if name not in module._parameter_names:
+                        raise _unknown(name, module)
+                    continue
+                if type(gradient) is not Tensor:
+                    _check(gradient, parameter.shape, parameter.dtype, module, name)
+                if not tracing and _is_shared(gradient):
+                    gradient = gradient.clone()
+                try:
+                    if tracing or parameter.grad is not None:
+                        _check(gradient, parameter.shape, parameter.dtype, module, name)
+                        _deposit(parameter, gradient)
+                    else:
+                        parameter.grad = gradient
+                except RuntimeError:  # the tensor's own slot takes nothing but its shape, dtype and device
+                    _check(gradient, parameter.shape, parameter.dtype, module, name)
+                    raise
 
 
-def _arrive(call: Call, index: int, gradient: Tensor, heap: Heap) -> None:
-    """Add `gradient` to what has come for one output of `call`."""
-    pending = call.gradients
-    if pending is None:
-        call.gradients = pending = [None] * len(call.outputs)
-        heappush(heap, (-call.order, call))
-    earlier = pending[index]
-    if earlier is None:
-        pending[index] = gradient
-    elif call.summed is not None and index in call.summed:
-        earlier.add_(gradient)  # the walk made this sum, nobody else has seen it
+def _add(call: Call, index: int, gradient: Tensor) -> None:
+    """Add a further gradient to what has come for one output of `call`."""
+    pending: Any = call.gradients
+    if call.summed is not None and index in call.summed:
+        pending[index].add_(gradient)  # the walk made this sum, nobody else has seen it
     else:
-        pending[index] = earlier + gradient
+        pending[index] = pending[index] + gradient
         call.summed = (call.summed or set()) | {index}
 
 
 def _deposit(leaf: Any, gradient: Tensor) -> None:
     """Leave `gradient` in the grad_v of a Parameter or a Variable, on top of what is there."""
-    if mode.tracing:
-        leaf.grad_v = gradient if leaf.grad_v is None else leaf.grad_v + gradient
-    else:
-        earlier = leaf.grad  # for a Parameter the tensor's own slot, for a Variable grad_v
-        leaf.grad = gradient if earlier is None else earlier + gradient
+    earlier = leaf.grad_v
+    leaf.grad_v = gradient if earlier is None else earlier + gradient
 
 
-def _is_shared(
-    gradient: Tensor, grads: Sequence[Tensor | None], saved: Sequence[Any], earlier: Sequence[Any]
-) -> bool:
-    """Whether somebody else may hold this memory: what rests in a grad_v must be nobody else's, as it may be changed.
+def _references(gradient: Tensor) -> int:
+    return getrefcount(gradient)
 
-    A formula may give back the upstream gradient itself or a view of it, something saved, or one tensor twice.
+
+def _is_shared(gradient: Tensor) -> bool:
+    """Whether somebody else holds this tensor or its memory. What rests in a grad_v may be changed, as by clipping,
+    so it must be nobody else's; a formula may give back the upstream gradient, a view of it, or one tensor twice.
+
+    The caller has it in one container and one variable.
     """
-    if mode.tracing:  # fake tensors have no memory; the traced program is made functional
-        return False
-    if type(gradient) is not Tensor or gradient._is_view():
-        return True
-    memory = gradient.data_ptr()
-    for other in (*grads, *saved, *earlier):
-        if isinstance(other, Tensor) and other.data_ptr() == memory:
-            return True
-    return False
+    return (
+        getrefcount(gradient) > _ALONE
+        or gradient._use_count() > 1
+        or _storage_use_count(gradient.untyped_storage()._cdata) > 2  # the tensor, and what untyped_storage() gave
+    )
+
+
+def _count_alone() -> int:
+    """The references that `_is_shared` sees of a tensor that nobody else holds, which differs among Pythons."""
+    container = {"": torch.empty(1)}
+    gradient = container[""]
+    return _references(gradient)
+
+
+_storage_use_count = torch._C._storage_Use_Count
+_ALONE = _count_alone()
+
+
+def _stale(call: Call) -> RuntimeError:
+    """What is to be raised for a call whose saved tensors are gone or changed."""
+    if call.freed:
+        return RuntimeError(
+            f"backward through {call.module} a second time: the first backward let go of what it had saved. "
+            "Write backward(retain_graph=True) the first time, or add the losses and call backward once"
+        )
+    changed = [
+        f"{position} ({describe(tensor)})"
+        for position, (tensor, version) in enumerate(zip(call.saved, call.versions, strict=True))
+        if version is not None and tensor._version != version
+    ]
+    return RuntimeError(
+        f"backward of {call.module}: saved tensor number {', '.join(changed)} was changed in place after forward, "
+        "so the gradient would be wrong. Change a clone of it, or change it after backward"
+    )
+
+
+def _unknown(name: str, module: Any) -> ValueError:
+    return ValueError(
+        f"parameter_gradients of {module} gave a gradient for {name!r}; "
+        f"its own parameters are {', '.join(map(repr, module._parameter_names)) or 'none'}"
+    )
 
 
 def _check(gradient: Any, shape: torch.Size, dtype: torch.dtype, module: Any, what: str) -> None:
@@ -212,10 +257,3 @@ def _completed(results: tuple[Any, ...], call: Call) -> tuple[Any, ...]:
             "give one for each input, in order, None where there is none"
         )
     return results + (None,) * len(rest)
-
-
-def _unknown_parameter(module: Any, name: str) -> Exception:
-    return ValueError(
-        f"parameter_gradients of {module} gave a gradient for {name!r}; "
-        f"its own parameters are {', '.join(map(repr, module._parameter_names)) or 'none'}"
-    )

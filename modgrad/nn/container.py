@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from modgrad.graph import Module
+from modgrad.graph import Module, call_in_turn
 
 
 class _Listed(Module):
@@ -89,9 +89,7 @@ class Sequential(_Listed):
 
     def forward(self, input: Any) -> Any:
         own = self.__dict__
-        for name in self._module_names:
-            input = own[name](input)
-        return input
+        return call_in_turn([own[name] for name in self._module_names], input)
 
 
 class ModuleList(_Listed):

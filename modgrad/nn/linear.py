@@ -39,7 +39,7 @@ class Linear(Primitive):
             output = linear(input, weight, self.bias)
         except RuntimeError as error:
             raise self._explained(input) or error from error
-        call.save(input if call.wants("weight") else None, weight)
+        call.save(input if "weight" in call.parameters else None, weight)
         return output
 
     def backward(self, call: Call, grad: Tensor) -> Tensor:
@@ -48,12 +48,10 @@ class Linear(Primitive):
 
     def parameter_gradients(self, call: Call, grad: Tensor) -> dict[str, Tensor | None]:
         input, _ = call.saved
-        gradients: dict[str, Tensor | None] = {}
-        if call.wants("weight"):
-            gradients["weight"] = linear_grad_weight(grad, input)
-        if call.wants("bias"):
-            gradients["bias"] = linear_grad_bias(grad)
-        return gradients
+        return {
+            "weight": linear_grad_weight(grad, input) if "weight" in call.parameters else None,
+            "bias": linear_grad_bias(grad) if "bias" in call.parameters else None,
+        }
 
     def _explained(self, input: Tensor) -> Exception | None:
         if input.dim() == 0 or input.shape[-1] != self.in_features:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from modgrad import functional
@@ -70,7 +71,8 @@ class CrossEntropyLoss(Loss):
         self.label_smoothing = label_smoothing
 
     def forward(self, call: Any, input: Tensor, target: Tensor) -> Tensor:
-        self._refuse_mismatch(input, target)
+        if not (input.dim() == 2 and target.dim() == 1 and input.shape[0] == target.shape[0] and target.dtype is torch.int64):
+            self._refuse_mismatch(input, target)  # the common case is asked briefly above
         single = input.dim() == 1  # one sample, without the dimension of samples
         if single:
             input, target = input.unsqueeze(0), target.unsqueeze(0)
@@ -101,6 +103,8 @@ class CrossEntropyLoss(Loss):
     def _refuse_mismatch(self, input: Tensor, target: Tensor) -> None:
         shape = input.shape
         if target.is_floating_point():
+            if self.ignore_index >= 0:
+                raise ValueError(f"{self}: ignore_index={self.ignore_index} names a class; probabilities name none")
             if target.shape == shape and target.dtype == input.dtype:
                 return
             wanted = f"probabilities must have the input's shape and {input.dtype}"

@@ -113,15 +113,14 @@ class Adam(Optimizer):
                     state["max_exp_avg_sq"] = largest
                 param.copy_(new)
             return
-        for positions in same_kind(params):
-            mine = [states[i] for i in positions]
+        for mine, gradients, memories in same_kind(params, grads, states):
             adam_(
-                [params[i] for i in positions],
-                [grads[i] for i in positions],
-                [state["exp_avg"] for state in mine],
-                [state["exp_avg_sq"] for state in mine],
-                [state["max_exp_avg_sq"] for state in mine] if group["amsgrad"] else [],
-                [state["step"] for state in mine],
+                mine,
+                gradients,
+                [memory["exp_avg"] for memory in memories],
+                [memory["exp_avg_sq"] for memory in memories],
+                [memory["max_exp_avg_sq"] for memory in memories] if group["amsgrad"] else [],
+                [memory["step"] for memory in memories],
                 **hyper,
             )
 

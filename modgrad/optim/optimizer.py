@@ -15,6 +15,7 @@ from modgrad.graph.errors import describe
 
 Group = dict[str, Any]
 State = dict[str, Any]
+_ACCELERATED = torch.accelerator.is_available()
 _plainly = torch._C.DisableTorchFunctionSubclass
 
 
@@ -72,12 +73,11 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients; or, if not `set_to_none`, fill them with zeros."""
         with _plainly():
-            for group in self.param_groups:
-                for parameter in group["params"]:
-                    if set_to_none:
-                        parameter.grad = None
-                    elif parameter.grad is not None:
-                        parameter.grad = torch.zeros_like(parameter.grad)
+            for parameter in self._parameters():
+                if set_to_none:
+                    parameter.grad = None
+                elif parameter.grad is not None:
+                    parameter.grad = torch.zeros_like(parameter.grad)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update once. closure: computes the loss and the gradients anew, and its loss is returned."""
@@ -149,9 +149,13 @@ def _fitted(state: Mapping[str, Any], parameter: Parameter) -> State:
     return fitted
 
 
-def same_kind(params: list[Tensor]) -> Iterator[list[int]]:
-    """Positions of the parameters of each device and dtype: a fused kernel takes one kind at a time."""
-    kinds: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-    for position, parameter in enumerate(params):
-        kinds.setdefault((parameter.device, parameter.dtype), []).append(position)
-    return iter(kinds.values())
+def same_kind(params: list[Tensor], *alongside: list[Any]) -> Iterable[tuple[list[Any], ...]]:
+    """The parameters of each device and dtype, with what belongs to them: a fused kernel takes one kind at a time."""
+    if not _ACCELERATED:  # on the CPU the fused kernels go from tensor to tensor, and take all kinds together
+        return ((params, *alongside),)
+    kinds: dict[tuple[torch.device, torch.dtype], tuple[list[Any], ...]] = {}
+    for row in zip(params, *alongside, strict=True):
+        columns = kinds.setdefault((row[0].device, row[0].dtype), tuple([] for _ in row))
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    return kinds.values()

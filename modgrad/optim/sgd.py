@@ -95,18 +95,17 @@ class SGD(Optimizer):
                 new, state["momentum_buffer"] = sgd(param, grad, state.get("momentum_buffer"), **hyper)
                 param.copy_(new)
             return
-        for positions in same_kind(params):
-            mine = [params[i] for i in positions]
-            gradients = [grads[i] for i in positions]
-            if not group["momentum"]:
+        if not group["momentum"]:
+            for mine, gradients in same_kind(params, grads):
                 sgd_(mine, gradients, [], is_first_step=False, **hyper)
-                continue
+            return
+        for mine, gradients, memories in same_kind(params, grads, states):
             for first in (False, True):  # a parameter that was frozen until now has no buffer yet
-                some = [i for i in positions if (states[i].get("momentum_buffer") is None) == first]
+                some = [i for i, memory in enumerate(memories) if (memory.get("momentum_buffer") is None) == first]
                 if not some:
                     continue
                 if first:
                     for i in some:
-                        states[i]["momentum_buffer"] = torch.empty_like(params[i])
-                buffers = [states[i]["momentum_buffer"] for i in some]
-                sgd_([params[i] for i in some], [grads[i] for i in some], buffers, is_first_step=first, **hyper)
+                        memories[i]["momentum_buffer"] = torch.empty_like(mine[i])
+                buffers = [memories[i]["momentum_buffer"] for i in some]
+                sgd_([mine[i] for i in some], [gradients[i] for i in some], buffers, is_first_step=first, **hyper)

@@ -87,8 +87,8 @@ class Select(Primitive):
         call.save(*tensors)  # so that a change of an index tensor in between is found
         return functional.select(input, index)
 
-    def backward(self, call: Any, grad: Tensor) -> Tensor:
-        return functional.select_backward(grad, call.shape, call.index)
+    def backward(self, call: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return functional.select_backward(grad, call.shape, call.index), None
 
 
 class Split(Primitive):

@@ -1,0 +1,31 @@
+# Two commands do all: `make demo` trains the showcase models, `make test` checks everything.
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip --disable-pip-version-check
+
+.PHONY: demo test bench clean
+
+demo: .venv/demo
+	.venv/bin/python test.py
+
+test: .venv/dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/python -m pytest -n 2 -q
+
+bench: .venv/dev
+	.venv/bin/python -m benchmarks
+
+# One environment for both: what is installed in it is remembered by an empty file.
+.venv/demo: pyproject.toml constraints.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[plots]'
+	touch $@
+
+.venv/dev: pyproject.toml constraints.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[dev]'
+	touch $@ .venv/demo
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

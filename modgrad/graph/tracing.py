@@ -1,0 +1,68 @@
+"""Recording while a program is traced, where tensors are fake and no Variable can be laid over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from modgrad.graph.dispatch import dispatch, wants_gradient
+from modgrad.graph.mode import mode, switched
+from modgrad.graph.module import Module
+from modgrad.graph.variable import Parameter
+from modgrad.graph.walk import backward
+
+
+class Tracing(TorchFunctionMode):
+    """While active, records hang on the tensors themselves and operators on them are caught here.
+
+    `nn.Variable(x)`, `nn.Parameter(x)` and every output of a primitive are then ordinary tensors that carry their
+    record as attributes; `loss.backward()` and `grad_v` work on them as ever. So forward, walk and update trace to one
+    plain program, with make_fx or torch.export.
+    """
+
+    def __enter__(self) -> Tracing:
+        self._switch = switched(tracing=True)
+        self._switch.__enter__()
+        return super().__enter__()  # type: ignore[no-any-return]
+
+    def __exit__(self, *error: Any) -> None:
+        self._switch.__exit__(*error)
+        super().__exit__(*error)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if mode.computing or not wants_gradient(args, kwargs):
+            return func(*args, **kwargs)
+        if func is Tensor.backward:
+            root, gradient, retain, create, inputs = (*args, *(None, None, False, None)[len(args) - 1 :])
+            return backward(root, gradient, bool(retain), create, inputs)
+        return dispatch(func, args, kwargs)
+
+
+@contextmanager
+def substituted(module: Module, tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Any]]:
+    """Inside, the module's parameters and buffers of these dotted names are these tensors; gives them by name.
+
+    Parameters are made of those that stand for parameters, trainable where the original is. Inside `Tracing`.
+    """
+    places = {}
+    stand_ins: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        path, _, attribute = name.rpartition(".")
+        own = module.get_submodule(path).__dict__
+        original = own[attribute]
+        places[name] = own, attribute, original
+        stand_ins[name] = Parameter(tensor, original.grad_f) if isinstance(original, Parameter) else tensor
+    try:
+        for name, (own, attribute, _) in places.items():
+            own[attribute] = stand_ins[name]
+        yield stand_ins
+    finally:
+        for own, attribute, original in places.values():
+            own[attribute] = original

@@ -1,0 +1,265 @@
+"""The table that the contract is held over: a row for each primitive. A new layer adds one row here.
+
+Each row says how to make the thing in modgrad, how to make its twin in PyTorch, and inputs to try both on; the first
+inputs are the ones that the graph's cases use. Parameters and buffers are copied from one to the other by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modgrad import nn
+
+Inputs = tuple[Tensor, ...]
+twin = torch.nn
+
+
+class Function(nn.Module):
+    """An operator as a module: what it does to Variables is what `function` says."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.function(*inputs)
+
+
+class TorchFunction(torch.nn.Module):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.function(*inputs)
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    make: Callable[[], nn.Module]
+    make_twin: Callable[[], torch.nn.Module]
+    inputs: list[Callable[[], Inputs]]
+    primitives: tuple[str, ...]  # the primitives that it holds to the contract, by class
+    empty: Callable[[], Inputs] | None = None
+    training: bool = True
+    dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16)  # beside float64
+    smooth: bool = True  # whether central differences can be taken
+    saves: bool = True  # whether something is saved for backward
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def normal(*shapes: tuple[int, ...]) -> Callable[[], Inputs]:
+    """Values of a normal distribution, away from nothing: what most functions take."""
+    return lambda: tuple(torch.randn(shape, dtype=torch.float64) for shape in shapes)
+
+
+def positive(*shapes: tuple[int, ...]) -> Callable[[], Inputs]:
+    """Values from 0.5 to 2, for logarithms, roots and divisors."""
+    return lambda: tuple(torch.rand(shape, dtype=torch.float64) * 1.5 + 0.5 for shape in shapes)
+
+
+def distinct(*shapes: tuple[int, ...]) -> Callable[[], Inputs]:
+    """Values that are all different by far, so that a maximum is no tie, and exact in bfloat16."""
+    return lambda: tuple(
+        torch.randperm(torch.Size(shape).numel()).reshape(shape).to(torch.float64) / 8 - 1 for shape in shapes
+    )
+
+
+def scores_and_classes(shape: tuple[int, ...], ignored: bool = False) -> Callable[[], Inputs]:
+    def make() -> Inputs:
+        target = torch.randint(0, shape[1], (shape[0], *shape[2:])) if len(shape) > 1 else torch.tensor(shape[0] - 1)
+        if ignored:
+            target.view(-1)[0] = -100
+        return torch.randn(shape, dtype=torch.float64), target
+
+    return make
+
+
+def scores_and_probabilities(shape: tuple[int, ...]) -> Callable[[], Inputs]:
+    dim = 1 if len(shape) > 1 else 0
+    return lambda: (
+        torch.randn(shape, dtype=torch.float64),
+        torch.randn(shape, dtype=torch.float64).softmax(dim),
+    )
+
+
+def with_indices(shape: tuple[int, ...], *indices: list[int]) -> Callable[[], Inputs]:
+    return lambda: (torch.randn(shape, dtype=torch.float64), *map(torch.tensor, indices))
+
+
+def layer(name: str, *inputs: Callable[[], Inputs], label: str = "", args: tuple[Any, ...] = (), **rest: Any) -> Case:
+    """A layer with a twin of the same name and arguments."""
+    row = {key: rest.pop(key) for key in ("empty", "training", "dtypes", "saves") if key in rest}
+    return Case(
+        name=f"{name}{'-' if label else ''}{label}",
+        make=lambda: getattr(nn, name)(*args, **rest),
+        make_twin=lambda: getattr(twin, name)(*args, **rest),
+        inputs=list(inputs),
+        primitives=(name,),
+        **row,
+    )
+
+
+def operator(
+    name: str, function: Callable[..., Any], *inputs: Callable[[], Inputs], uses: str | tuple[str, ...], **row: Any
+) -> Case:
+    """A function of tensors, applied to Variables and to PyTorch's tensors alike."""
+    return Case(
+        name=name,
+        make=lambda: Function(function),
+        make_twin=lambda: TorchFunction(function),
+        inputs=list(inputs),
+        primitives=(uses,) if isinstance(uses, str) else uses,
+        **row,
+    )
+
+
+PER_CLASS = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+
+CASES = [
+    layer("Linear", normal((5, 4)), normal((4,)), normal((2, 3, 4)), args=(4, 3), empty=normal((0, 4))),
+    layer("Linear", normal((5, 4)), label="no bias", args=(4, 3), bias=False),
+    layer("ReLU", normal((5, 4)), normal(()), normal((2, 3, 4)), empty=normal((0, 4))),
+    layer("Tanh", normal((5, 4)), normal(()), empty=normal((0, 4))),
+    layer("Sigmoid", normal((5, 4)), normal(()), empty=normal((0, 4))),
+    layer("Softmax", normal((5, 4)), normal((3,)), normal((2, 3, 4)), args=(-1,), empty=normal((0, 4))),
+    layer("Softmax", normal((2, 3, 4)), label="dim 1", args=(1,)),
+    layer("LogSoftmax", normal((5, 4)), normal((3,)), normal((2, 3, 4)), args=(-1,), empty=normal((0, 4))),
+    layer("MSELoss", normal((5, 4), (5, 4)), normal((), ())),
+    layer("MSELoss", normal((5, 4), (5, 4)), label="sum", reduction="sum", empty=normal((0, 4), (0, 4))),
+    layer("MSELoss", normal((5, 4), (5, 4)), label="none", reduction="none"),
+    layer(
+        "CrossEntropyLoss",
+        scores_and_classes((5, 3)),
+        scores_and_classes((5, 3), ignored=True),
+        scores_and_classes((4,)),
+        scores_and_classes((2, 3, 4)),
+        scores_and_classes((2, 3, 4, 5), ignored=True),
+        scores_and_probabilities((5, 3)),
+        scores_and_probabilities((3,)),
+        scores_and_probabilities((2, 3, 4)),
+    ),
+    layer(
+        "CrossEntropyLoss",
+        scores_and_classes((5, 3), ignored=True),
+        scores_and_classes((2, 3, 4, 5)),
+        scores_and_probabilities((5, 3)),
+        scores_and_classes((4,)),
+        label="sum",
+        reduction="sum",
+        empty=scores_and_classes((0, 3)),
+    ),
+    layer(
+        "CrossEntropyLoss",
+        scores_and_classes((5, 3), ignored=True),
+        scores_and_classes((2, 3, 4)),
+        scores_and_probabilities((5, 3)),
+        scores_and_probabilities((3,)),
+        scores_and_classes((4,)),
+        label="none",
+        reduction="none",
+    ),
+    layer(
+        "CrossEntropyLoss",
+        scores_and_classes((5, 3), ignored=True),
+        scores_and_classes((2, 3, 4)),
+        scores_and_classes((2, 3, 4, 5)),
+        scores_and_probabilities((5, 3)),
+        label="weight",
+        weight=PER_CLASS,
+        dtypes=(torch.float32,),
+    ),
+    layer(
+        "CrossEntropyLoss",
+        scores_and_classes((5, 3), ignored=True),
+        scores_and_probabilities((2, 3, 4)),
+        label="smoothing",
+        weight=PER_CLASS,
+        label_smoothing=0.2,
+        dtypes=(torch.float32,),
+    ),
+    layer(
+        "CrossEntropyLoss",
+        scores_and_classes((9, 3)),
+        label="class 1 ignored",
+        label_smoothing=0.1,
+        ignore_index=1,
+        dtypes=(torch.float32,),
+    ),
+    layer("Conv2d", normal((2, 4, 6, 5)), normal((4, 6, 5)), args=(4, 3, 3), empty=normal((0, 4, 6, 5))),
+    layer("Conv2d", normal((2, 4, 7, 6)), label="strided", args=(4, 6, (3, 2)), stride=(2, 3), padding=(1, 2), groups=2),
+    layer("Conv2d", normal((2, 2, 9, 8)), label="dilated", args=(2, 3, 3), dilation=(2, 1), stride=(3, 2), bias=False),
+    layer("Conv2d", normal((2, 3, 6, 5)), normal((3, 6, 5)), label="same", args=(3, 2, (4, 3)), padding="same"),
+    layer("Conv2d", normal((2, 3, 10, 9)), label="1x1 strided", args=(3, 2, 1), stride=4),
+    layer("Conv2d", normal((2, 4, 5, 5)), label="depthwise", args=(4, 8, 3), groups=4, padding=1),
+    layer("BatchNorm2d", normal((4, 3, 2, 5)), normal((2, 3, 1, 1)), args=(3,)),
+    layer("BatchNorm2d", normal((4, 3, 2, 5)), label="eval", args=(3,), training=False, empty=normal((0, 3, 2, 5))),
+    layer("BatchNorm2d", normal((4, 3, 2, 5)), label="not affine", args=(3,), affine=False, momentum=None),
+    layer("BatchNorm2d", normal((4, 3, 2, 5)), label="untracked", args=(3,), track_running_stats=False, training=False),
+    layer("MaxPool2d", distinct((2, 3, 6, 5)), distinct((3, 6, 5)), args=(2,)),
+    layer("MaxPool2d", distinct((2, 3, 7, 8)), label="overlapping", args=((3, 2),), stride=(2, 1), padding=(1, 0)),
+    layer("MaxPool2d", distinct((2, 3, 8, 7)), label="dilated", args=(2, 3), dilation=2, ceil_mode=True),
+    layer("MaxPool2d", distinct((2, 3, 6, 5)), label="indices", args=(2,), return_indices=True),
+    layer("AdaptiveAvgPool2d", normal((2, 3, 6, 5)), normal((3, 6, 5)), args=(1,), saves=False),
+    layer("AdaptiveAvgPool2d", normal((2, 3, 7, 5)), label="uneven", args=((3, None),), saves=False),
+    layer("AdaptiveAvgPool2d", normal((2, 3, 2, 3)), label="larger", args=((4, 5),), saves=False),
+    operator("add", lambda x, y: x + y, normal((3, 4), (3, 4)), normal((3, 4), (4,)), normal((3, 1), (2, 1, 4)), uses="Add", saves=False),
+    operator("add number", lambda x: torch.add(2 + x, 1.5, alpha=2), normal((3, 4)), uses=("Add",), saves=False),
+    operator("sub", lambda x, y: x - y, normal((3, 4), (3, 4)), normal((4,), (3, 4)), uses="Sub", saves=False),
+    operator("sub number", lambda x: torch.sub(1 - x, x, alpha=3), normal((3, 4)), uses="Sub", saves=False),
+    operator("mul", lambda x, y: x * y, normal((3, 4), (3, 4)), normal((3, 1), (2, 1, 4)), normal((3, 4), ()), uses="Mul"),
+    operator("mul number", lambda x: 3 * x * 2.0, normal((3, 4)), uses="Mul", saves=False, empty=normal((0, 4))),
+    operator("div", lambda x, y: x / y, positive((3, 4), (3, 4)), positive((3, 1), (4,)), uses="Div"),
+    operator("div number", lambda x: 2 / x + x / 3 + x.reciprocal(), positive((3, 4)), uses="Div"),
+    operator("neg", lambda x: -x, normal((3, 4)), uses="Neg", saves=False),
+    operator("abs", lambda x: x.abs(), normal((3, 4)), uses="Abs"),
+    operator("pow", lambda x, y: x**y, positive((3, 4), (3, 4)), positive((3, 1), (4,)), uses="Pow"),
+    operator("pow number", lambda x: x**3 + x.square() + x**0 + 2**x, normal((3, 4)), uses="Pow"),
+    operator("exp", lambda x: x.exp(), normal((3, 4)), normal(()), uses="Exp"),
+    operator("log", lambda x: x.log(), positive((3, 4)), uses="Log"),
+    operator("sqrt", lambda x: x.sqrt(), positive((3, 4)), uses="Sqrt"),
+    operator(
+        "matmul",
+        lambda x, y: x @ y,
+        normal((3, 4), (4, 5)),
+        normal((4,), (4,)),
+        normal((3, 4), (4,)),
+        normal((4,), (4, 5)),
+        normal((2, 3, 4), (4, 5)),
+        normal((3, 4), (2, 4, 5)),
+        normal((2, 1, 3, 4), (5, 4, 3)),
+        normal((2, 3, 4), (4,)),
+        normal((4,), (2, 4, 3)),
+        uses="MatMul",
+        empty=normal((0, 4), (4, 5)),
+    ),
+    operator("sum", lambda x: x.sum(), normal((3, 4)), normal(()), uses="Sum", saves=False, empty=normal((0, 4))),
+    operator("sum dims", lambda x: x.sum((0, -1)) + x.sum(1, keepdim=True).sum(), normal((2, 3, 4)), uses="Sum", saves=False),
+    operator("mean", lambda x: x.mean(), normal((3, 4)), normal(()), uses="Mean", saves=False),
+    operator("mean dims", lambda x: x.mean(-1, keepdim=True) * x.mean(0), normal((3, 4)), uses="Mean"),
+    operator(
+        "reshape", lambda x: x.view(2, -1).reshape((6, 2)).unsqueeze(1).squeeze(1).flatten(), normal((3, 4)), uses="Reshape", saves=False
+    ),
+    operator("permute", lambda x: x.permute(2, 0, 1).transpose(0, -1).mT, normal((2, 3, 4)), uses="Permute", saves=False),
+    operator("transpose", lambda x: x.T @ x.t().T, normal((3, 4)), uses=("Permute", "MatMul")),
+    operator("expand", lambda x: x.expand(2, -1, 4), normal((3, 1)), uses="Expand", saves=False),
+    operator("cat", lambda x, y: torch.cat([x, y, x], 1), normal((3, 2), (3, 1)), normal((3, 2), (3, 0)), uses="Cat", saves=False),
+    operator("stack", lambda x, y: torch.stack([x, y], -1), normal((3, 2), (3, 2)), uses="Stack", saves=False),
+    operator("slice", lambda x: x[1:, ::2, None], normal((3, 4)), uses="Select", saves=False),
+    operator("index", lambda x, i: x[i] + x[0, ..., 1], with_indices((3, 4), [0, 2, 2, 1]), uses="Select"),
+    operator("index pair", lambda x, i, j: x[i, j], with_indices((3, 4), [0, 2, 2], [1, 3, 3]), uses="Select"),
+    operator("mask", lambda x: x[[True, False, True]], normal((3, 4)), uses="Select", saves=False),
+    operator("split", lambda x: x.split([1, 3], 1), normal((3, 4)), uses="Split", saves=False),
+    operator("chunk", lambda x: torch.chunk(x, 3, 0), normal((5, 4)), uses="Split", saves=False),
+    operator("unbind", lambda x: x.unbind(1), normal((3, 2)), uses=("Split", "Reshape"), saves=False),
+    operator("clone", lambda x: x.clone().contiguous(), normal((3, 4)), uses="Copy", saves=False),
+    operator("to", lambda x: x.float().to(torch.float64), normal((3, 4)), uses="Copy", dtypes=(), smooth=False, saves=False),
+]

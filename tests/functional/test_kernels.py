@@ -1,0 +1,141 @@
+"""Every function that has both bodies: kernel and formula are equal in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from modgrad import functional
+from modgrad.functional.kernel import PAIRS, running_formulas
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, dtype=torch.float64)
+
+
+def _cross_entropy(**options: Any) -> list[tuple[Any, ...]]:
+    weight = torch.rand(3, dtype=torch.float64)
+    classes = torch.tensor([0, 2, -100, 1])
+    maps = torch.tensor([[0, 2], [-100, 1]]).reshape(2, 1, 2)
+    return [
+        (x, target, w, -100, reduction, 0.0)
+        for x, target in [(normal(4, 3), classes), (normal(2, 3, 1, 2), maps)]
+        for w in (None, weight)
+        for reduction in ("mean", "sum", "none")
+    ]
+
+
+def _cross_entropy_grad_input() -> list[tuple[Any, ...]]:
+    rows = []
+    for x, target, weight, ignored, reduction, smoothing in _cross_entropy():
+        loss, log_p, divisor = functional.cross_entropy(x, target, weight, ignored, reduction, smoothing)
+        rows.append((torch.randn_like(loss), log_p, target, divisor, weight, ignored, reduction, smoothing))
+    return rows
+
+
+CONVOLUTIONS: list[tuple[Any, ...]] = [  # input, weight, stride, padding, dilation, groups
+    ((2, 4, 6, 5), (3, 4, 3, 2), (1, 1), (0, 0), (1, 1), 1),
+    ((2, 4, 9, 8), (6, 2, 3, 2), (3, 2), (1, 2), (1, 1), 2),
+    ((2, 2, 9, 10), (3, 2, 3, 3), (2, 3), (0, 1), (2, 1), 1),
+    ((1, 3, 10, 9), (2, 3, 1, 1), (4, 4), (0, 0), (1, 1), 1),
+    ((3, 4, 5, 5), (8, 1, 3, 3), (1, 2), (1, 1), (1, 2), 4),
+]
+
+
+def _convolution_gradients(with_input: bool) -> list[tuple[Any, ...]]:
+    rows = []
+    for input_shape, weight_shape, *options in CONVOLUTIONS:
+        input, weight = normal(*input_shape), normal(*weight_shape)
+        grad = torch.randn_like(functional.conv2d(input, weight, None, *options))
+        rows.append((grad, input, weight.shape, *options) if with_input else (grad, input.shape, weight, *options))
+    return rows
+
+
+def _batch_norm_backward() -> list[tuple[Any, ...]]:
+    input = normal(4, 3, 2, 2) * 3 + 1
+    _, mean, scale, _ = functional.batch_norm(input, None, None, 1e-5)
+    return [(normal(4, 3, 2, 2), input, mean, scale, w) for w in (normal(3), None)]
+
+
+def _max_pool2d_backward() -> list[tuple[Any, ...]]:
+    input, windows = normal(2, 3, 7, 8), ((3, 2), (2, 1), (1, 0), (1, 2), True)
+    output, indices = functional.max_pool2d(input, *windows)
+    return [(torch.randn_like(output), input, indices, *windows)]
+
+
+positive = torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)
+ARGUMENTS: dict[str, Callable[[], list[tuple[Any, ...]]]] = {
+    "sum_to_shape": lambda: [
+        (normal(2, 3, 4), torch.Size(shape)) for shape in [(2, 3, 4), (3, 4), (4,), (), (1, 4), (2, 1, 1)]
+    ],
+    "relu_backward": lambda: [(normal(3, 4), torch.relu(normal(3, 4)))],
+    "tanh_backward": lambda: [(normal(3, 4), torch.tanh(normal(3, 4)))],
+    "sigmoid_backward": lambda: [(normal(3, 4), torch.sigmoid(normal(3, 4)))],
+    "softmax_backward": lambda: [(normal(3, 4), normal(3, 4).softmax(d), d) for d in (0, 1, -1)],
+    "log_softmax_backward": lambda: [(normal(3, 4), normal(3, 4).log_softmax(d), d) for d in (0, 1, -1)],
+    "linear": lambda: [
+        (normal(5, 4), normal(3, 4), normal(3)),
+        (normal(2, 5, 4), normal(3, 4), None),
+        (normal(4), normal(3, 4), normal(3)),
+    ],
+    "mse_loss": lambda: [(normal(3, 4), normal(3, 4), r) for r in functional.REDUCTIONS],
+    "mse_loss_backward": lambda: [
+        (normal(3, 4) if r == "none" else normal(), normal(3, 4), normal(3, 4), r) for r in functional.REDUCTIONS
+    ],
+    "cross_entropy": _cross_entropy,
+    "cross_entropy_grad_input": _cross_entropy_grad_input,
+    "conv2d_grad_input": lambda: _convolution_gradients(with_input=False),
+    "conv2d_grad_weight": lambda: _convolution_gradients(with_input=True),
+    "batch_norm": lambda: [(normal(4, 3, 2, 2) * 3 + 1, w, b, 1e-5) for w, b in [(normal(3), normal(3)), (None, None)]],
+    "batch_norm_backward": _batch_norm_backward,
+    "batch_norm_apply": lambda: [
+        (normal(4, 3, 2, 2), normal(3), positive, w, b, 1e-5) for w, b in [(normal(3), normal(3)), (None, None)]
+    ],
+    "batch_norm_apply_backward": lambda: [
+        (normal(4, 3, 2, 2), normal(4, 3, 2, 2), normal(3), positive, w, 1e-5) for w in (normal(3), None)
+    ],
+    "max_pool2d_backward": _max_pool2d_backward,
+    "adaptive_avg_pool2d_backward": lambda: [(normal(2, 3, 3, 2), normal(2, 3, 7, 5)), (normal(3, 4, 5), normal(3, 2, 3))],
+    "select_backward": lambda: [
+        (normal(2, 2), torch.Size((3, 4)), (slice(1, None), slice(None, None, 2))),
+        (normal(4), torch.Size((3, 4)), -1),
+        (normal(4, 4), torch.Size((3, 4)), torch.tensor([0, 2, 2, 1])),
+    ],
+}
+
+
+def test_every_pair_is_here() -> None:
+    assert {pair.__name__ for pair in PAIRS} == set(ARGUMENTS)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.__name__)
+def test_kernel_equals_formula(pair: Any) -> None:
+    for arguments in ARGUMENTS[pair.__name__]():
+        fast, plain = pair.kernel(*arguments), pair.formula(*arguments)
+        fast, plain = (x if isinstance(x, tuple) else (x,) for x in (fast, plain))
+        for a, b in zip(fast, plain, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
+
+
+def test_formulas_context() -> None:
+    ran = []
+    pair = functional.kernel(lambda x: ran.append("kernel"))(lambda x: ran.append("formula"))
+    PAIRS.remove(pair)
+    pair(1)
+    with functional.formulas():
+        pair(1)
+        with functional.formulas():
+            assert running_formulas()
+        assert running_formulas()
+    pair(1)
+    assert ran == ["kernel", "formula", "kernel"]
+
+
+def test_class_index_out_of_range_raises_by_kernel_and_by_formula() -> None:
+    for smoothing in (0.0, 0.1):
+        with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+            functional.cross_entropy(normal(2, 3), torch.tensor([0, 3]), label_smoothing=smoothing)
