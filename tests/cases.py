@@ -6,6 +6,7 @@ inputs are the ones that the graph's cases use. Parameters and buffers are copie
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -195,13 +196,20 @@ CASES = [
         dtypes=(torch.float32,),
     ),
     layer("Conv2d", normal((2, 4, 6, 5)), normal((4, 6, 5)), args=(4, 3, 3), empty=normal((0, 4, 6, 5))),
-    layer("Conv2d", normal((2, 4, 7, 6)), label="strided", args=(4, 6, (3, 2)), stride=(2, 3), padding=(1, 2), groups=2),
+    layer(
+        "Conv2d", normal((2, 4, 7, 6)), label="strided", args=(4, 6, (3, 2)), stride=(2, 3), padding=(1, 2), groups=2
+    ),
     layer("Conv2d", normal((2, 2, 9, 8)), label="dilated", args=(2, 3, 3), dilation=(2, 1), stride=(3, 2), bias=False),
     layer("Conv2d", normal((2, 3, 6, 5)), normal((3, 6, 5)), label="same", args=(3, 2, (4, 3)), padding="same"),
     layer("Conv2d", normal((2, 3, 10, 9)), label="1x1 strided", args=(3, 2, 1), stride=4),
     layer("Conv2d", normal((2, 4, 5, 5)), label="depthwise", args=(4, 8, 3), groups=4, padding=1),
     layer("BatchNorm2d", normal((4, 3, 2, 5)), normal((2, 3, 1, 1)), args=(3,)),
     layer("BatchNorm2d", normal((4, 3, 2, 5)), label="eval", args=(3,), training=False, empty=normal((0, 3, 2, 5))),
+    *(
+        [layer("BatchNorm2d", normal((4, 3, 2, 5)), label="no bias", args=(3,), bias=False)]
+        if "bias" in inspect.signature(twin.BatchNorm2d).parameters  # since PyTorch 2.13
+        else []
+    ),
     layer("BatchNorm2d", normal((4, 3, 2, 5)), label="not affine", args=(3,), affine=False, momentum=None),
     layer("BatchNorm2d", normal((4, 3, 2, 5)), label="untracked", args=(3,), track_running_stats=False, training=False),
     layer("MaxPool2d", distinct((2, 3, 6, 5)), distinct((3, 6, 5)), args=(2,)),
@@ -211,11 +219,21 @@ CASES = [
     layer("AdaptiveAvgPool2d", normal((2, 3, 6, 5)), normal((3, 6, 5)), args=(1,), saves=False),
     layer("AdaptiveAvgPool2d", normal((2, 3, 7, 5)), label="uneven", args=((3, None),), saves=False),
     layer("AdaptiveAvgPool2d", normal((2, 3, 2, 3)), label="larger", args=((4, 5),), saves=False),
-    operator("add", lambda x, y: x + y, normal((3, 4), (3, 4)), normal((3, 4), (4,)), normal((3, 1), (2, 1, 4)), uses="Add", saves=False),
+    operator(
+        "add",
+        lambda x, y: x + y,
+        normal((3, 4), (3, 4)),
+        normal((3, 4), (4,)),
+        normal((3, 1), (2, 1, 4)),
+        uses="Add",
+        saves=False,
+    ),
     operator("add number", lambda x: torch.add(2 + x, 1.5, alpha=2), normal((3, 4)), uses=("Add",), saves=False),
     operator("sub", lambda x, y: x - y, normal((3, 4), (3, 4)), normal((4,), (3, 4)), uses="Sub", saves=False),
     operator("sub number", lambda x: torch.sub(1 - x, x, alpha=3), normal((3, 4)), uses="Sub", saves=False),
-    operator("mul", lambda x, y: x * y, normal((3, 4), (3, 4)), normal((3, 1), (2, 1, 4)), normal((3, 4), ()), uses="Mul"),
+    operator(
+        "mul", lambda x, y: x * y, normal((3, 4), (3, 4)), normal((3, 1), (2, 1, 4)), normal((3, 4), ()), uses="Mul"
+    ),
     operator("mul number", lambda x: 3 * x * 2.0, normal((3, 4)), uses="Mul", saves=False, empty=normal((0, 4))),
     operator("div", lambda x, y: x / y, positive((3, 4), (3, 4)), positive((3, 1), (4,)), uses="Div"),
     operator("div number", lambda x: 2 / x + x / 3 + x.reciprocal(), positive((3, 4)), uses="Div"),
@@ -242,16 +260,31 @@ CASES = [
         empty=normal((0, 4), (4, 5)),
     ),
     operator("sum", lambda x: x.sum(), normal((3, 4)), normal(()), uses="Sum", saves=False, empty=normal((0, 4))),
-    operator("sum dims", lambda x: x.sum((0, -1)) + x.sum(1, keepdim=True).sum(), normal((2, 3, 4)), uses="Sum", saves=False),
+    operator(
+        "sum dims", lambda x: x.sum((0, -1)) + x.sum(1, keepdim=True).sum(), normal((2, 3, 4)), uses="Sum", saves=False
+    ),
     operator("mean", lambda x: x.mean(), normal((3, 4)), normal(()), uses="Mean", saves=False),
     operator("mean dims", lambda x: x.mean(-1, keepdim=True) * x.mean(0), normal((3, 4)), uses="Mean"),
     operator(
-        "reshape", lambda x: x.view(2, -1).reshape((6, 2)).unsqueeze(1).squeeze(1).flatten(), normal((3, 4)), uses="Reshape", saves=False
+        "reshape",
+        lambda x: x.view(2, -1).reshape((6, 2)).unsqueeze(1).squeeze(1).flatten(),
+        normal((3, 4)),
+        uses="Reshape",
+        saves=False,
     ),
-    operator("permute", lambda x: x.permute(2, 0, 1).transpose(0, -1).mT, normal((2, 3, 4)), uses="Permute", saves=False),
+    operator(
+        "permute", lambda x: x.permute(2, 0, 1).transpose(0, -1).mT, normal((2, 3, 4)), uses="Permute", saves=False
+    ),
     operator("transpose", lambda x: x.T @ x.t().T, normal((3, 4)), uses=("Permute", "MatMul")),
     operator("expand", lambda x: x.expand(2, -1, 4), normal((3, 1)), uses="Expand", saves=False),
-    operator("cat", lambda x, y: torch.cat([x, y, x], 1), normal((3, 2), (3, 1)), normal((3, 2), (3, 0)), uses="Cat", saves=False),
+    operator(
+        "cat",
+        lambda x, y: torch.cat([x, y, x], 1),
+        normal((3, 2), (3, 1)),
+        normal((3, 2), (3, 0)),
+        uses="Cat",
+        saves=False,
+    ),
     operator("stack", lambda x, y: torch.stack([x, y], -1), normal((3, 2), (3, 2)), uses="Stack", saves=False),
     operator("slice", lambda x: x[1:, ::2, None], normal((3, 4)), uses="Select", saves=False),
     operator("index", lambda x, i: x[i] + x[0, ..., 1], with_indices((3, 4), [0, 2, 2, 1]), uses="Select"),
@@ -261,5 +294,7 @@ CASES = [
     operator("chunk", lambda x: torch.chunk(x, 3, 0), normal((5, 4)), uses="Split", saves=False),
     operator("unbind", lambda x: x.unbind(1), normal((3, 2)), uses=("Split", "Reshape"), saves=False),
     operator("clone", lambda x: x.clone().contiguous(), normal((3, 4)), uses="Copy", saves=False),
-    operator("to", lambda x: x.float().to(torch.float64), normal((3, 4)), uses="Copy", dtypes=(), smooth=False, saves=False),
+    operator(
+        "to", lambda x: x.float().to(torch.float64), normal((3, 4)), uses="Copy", dtypes=(), smooth=False, saves=False
+    ),
 ]

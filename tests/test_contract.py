@@ -167,7 +167,7 @@ def test_matches_central_differences(case: Case, make: Callable[[], Inputs]) -> 
     upstream = upstream_of(y)
     backward(y, upstream)
     moved = [v.detach() for v in x if isinstance(v, nn.Variable)] + [p.data for p in module.parameters()]
-    gradients = [g for g in found(module, x).values()]
+    gradients = list(found(module, x).values())
     directions = [torch.randn_like(value) for value in moved]
     expected = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True) if g is not None)
     starts = [value.clone() for value in moved]

@@ -34,7 +34,7 @@ def expand(input: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def add(input: Number, other: Number) -> Tensor:
     """y = a + b.   dL/da = dL/db = dL/dy."""
-    return torch.add(input, other)  # type: ignore[arg-type]
+    return torch.add(input, other)
 
 
 def add_grad_input(grad: Tensor, input: Number, other: Number) -> Tensor:
@@ -94,14 +94,14 @@ def div_grad_other(grad: Tensor, input: Number, other: Number) -> Tensor:
 
 def pow(input: Number, exponent: Number) -> Tensor:
     """y = a^b."""
-    return torch.pow(input, exponent)  # type: ignore[arg-type,return-value]
+    return torch.pow(input, exponent)  # type: ignore[arg-type]
 
 
 def pow_grad_input(grad: Tensor, input: Number, exponent: Number) -> Tensor:
     """dL/da = dL/dy * b a^(b-1), and 0 where b = 0, at a = 0 too."""
     if not isinstance(exponent, Tensor):
         return torch.zeros_like(grad) if exponent == 0 else grad * (exponent * input ** (exponent - 1))
-    slope = exponent * torch.pow(input, exponent - 1)  # type: ignore[arg-type]
+    slope = exponent * torch.pow(input, exponent - 1)
     return grad * slope.masked_fill(exponent == 0, 0)
 
 
@@ -109,7 +109,7 @@ def pow_grad_other(grad: Tensor, input: Number, exponent: Number) -> Tensor:
     """dL/db = dL/dy * a^b log(a), and 0 where a = 0 and b >= 0."""
     log = torch.log(input) if isinstance(input, Tensor) else _log(input)
     slope = torch.pow(input, exponent) * log  # type: ignore[arg-type]
-    return grad * torch.where((exponent >= 0) & (input == 0), 0, slope)  # type: ignore[arg-type,operator]
+    return grad * torch.where((exponent >= 0) & (input == 0), 0, slope)  # type: ignore[arg-type]
 
 
 def _log(x: float) -> float:
@@ -168,7 +168,7 @@ def abs_backward(grad: Tensor, input: Tensor) -> Tensor:
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
-    """y = a b: a (..., n, k), b (..., k, m), y (..., n, m). Either may be a vector (k); leading dimensions broadcast."""
+    """y = a b: a (..., n, k), b (..., k, m), y (..., n, m). Either may be a vector (k); the rest broadcasts."""
     return torch.matmul(input, other)
 
 

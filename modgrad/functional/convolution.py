@@ -28,7 +28,7 @@ def _one(mask: tuple[bool, bool, bool], grad: Tensor, input: Tensor, weight: Ten
     gradients = _convolution_backward(
         grad, input, weight, None, stride, padding, dilation, False, [0, 0], groups, list(mask)
     )
-    return gradients[mask.index(True)]  # type: ignore[no-any-return]
+    return gradients[mask.index(True)]
 
 
 def _grad_input_kernel(

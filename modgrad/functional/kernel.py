@@ -33,7 +33,7 @@ def kernel(fast: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             if _bodies.formulas:
                 return formula(*args, **kwargs)
-            return fast(*args, **kwargs)  # type: ignore[no-any-return]
+            return fast(*args, **kwargs)
 
         run.formula, run.kernel = formula, fast  # type: ignore[attr-defined]
         PAIRS.append(run)

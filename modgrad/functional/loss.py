@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -11,17 +13,16 @@ aten = torch.ops.aten
 REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}  # name -> ATen's code
 
 _mse_loss_backward = aten.mse_loss_backward.default
+_mse_loss: Any = torch._C._nn.mse_loss
 
 
-@kernel(lambda input, target, reduction="mean": torch._C._nn.mse_loss(input, target, REDUCTIONS[reduction]))
+@kernel(lambda input, target, reduction="mean": _mse_loss(input, target, REDUCTIONS[reduction]))
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """L = (x - t)^2, all of them ("none"), their mean or their sum.   input, target: alike."""
     return _reduced((input - target) ** 2, reduction)
 
 
-@kernel(
-    lambda grad, input, target, reduction="mean": _mse_loss_backward(grad, input, target, REDUCTIONS[reduction])
-)
+@kernel(lambda grad, input, target, reduction="mean": _mse_loss_backward(grad, input, target, REDUCTIONS[reduction]))
 def mse_loss_backward(grad: Tensor, input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """dL/dx = 2 (x - t) dL/dy, divided by the number of values for the mean. dL/dt is its negative."""
     slope = 2 * (input - target) * grad
@@ -85,7 +86,7 @@ def _cross_entropy_kernel(
 ) -> tuple[Tensor, Tensor, Tensor]:
     if label_smoothing or input.dim() not in (2, 4) or is_probabilities(input, target):
         formula = cross_entropy.formula  # type: ignore[attr-defined]
-        return formula(input, target, weight, ignore_index, reduction, label_smoothing)  # type: ignore[no-any-return]
+        return formula(input, target, weight, ignore_index, reduction, label_smoothing)
     log_p = torch.log_softmax(input, 1)
     forward = _nll_loss_forward if input.dim() == 2 else _nll_loss2d_forward
     loss, divisor = forward(log_p, target, weight, REDUCTIONS[reduction], ignore_index)
@@ -128,9 +129,7 @@ def _cross_entropy_grad_input_kernel(
 ) -> Tensor:
     if label_smoothing or log_p.dim() not in (2, 4) or is_probabilities(log_p, target):
         formula = cross_entropy_grad_input.formula  # type: ignore[attr-defined]
-        return formula(  # type: ignore[no-any-return]
-            grad, log_p, target, divisor, weight, ignore_index, reduction, label_smoothing
-        )
+        return formula(grad, log_p, target, divisor, weight, ignore_index, reduction, label_smoothing)
     backward = _nll_loss_backward if log_p.dim() == 2 else _nll_loss2d_backward
     grad_log_p = backward(grad, log_p, target, weight, REDUCTIONS[reduction], ignore_index, divisor)
     return torch._log_softmax_backward_data(grad_log_p, log_p, 1, log_p.dtype)

@@ -33,7 +33,7 @@ def batch_norm(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """y = (x - m) r w + b, with the batch's own mean m, variance v and r = 1 / sqrt(v + eps).
 
-    Returns y, m (C), r (C), and the unbiased variance (C), v n / (n - 1) for n values a channel, for running statistics.
+    Returns y, m (C), r (C), and for running statistics the unbiased variance (C): v n / (n - 1), n values a channel.
     """
     dims, count = _reduced(input)
     mean = input.mean(dims)
@@ -47,9 +47,7 @@ def _batch_norm_backward_kernel(
     grad: Tensor, input: Tensor, mean: Tensor, scale: Tensor, weight: Tensor | None
 ) -> Three:
     # With the batch's own statistics eps is within the scale.
-    return _backward(  # type: ignore[no-any-return]
-        grad, input, weight, None, None, mean, scale, True, 0.0, [True, True, True]
-    )
+    return _backward(grad, input, weight, None, None, mean, scale, True, 0.0, [True, True, True])
 
 
 @kernel(_batch_norm_backward_kernel)
@@ -85,12 +83,10 @@ def _batch_norm_apply_backward_kernel(
     grad: Tensor, input: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, eps: float
 ) -> Three:
     if input.numel() == 0:  # the kernel dies of it
-        return batch_norm_apply_backward.formula(  # type: ignore[attr-defined,no-any-return]
+        return batch_norm_apply_backward.formula(  # type: ignore[attr-defined]
             grad, input, mean, variance, weight, eps
         )
-    return _backward(  # type: ignore[no-any-return]
-        grad, input, weight, mean, variance, None, None, False, eps, [True, True, True]
-    )
+    return _backward(grad, input, weight, mean, variance, None, None, False, eps, [True, True, True])
 
 
 @kernel(_batch_norm_apply_backward_kernel)

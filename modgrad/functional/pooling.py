@@ -16,9 +16,7 @@ def max_pool2d(
     input: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
 ) -> tuple[Tensor, Tensor]:
     """The largest value in each window, and its place in the channel counted row by row (int64)."""
-    return torch.ops.aten.max_pool2d_with_indices.default(  # type: ignore[no-any-return]
-        input, kernel_size, stride, padding, dilation, ceil_mode
-    )
+    return torch.ops.aten.max_pool2d_with_indices.default(input, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 def _max_pool2d_backward_kernel(
@@ -31,9 +29,7 @@ def _max_pool2d_backward_kernel(
     dilation: Pair,
     ceil_mode: bool,
 ) -> Tensor:
-    return _max_pool2d_backward(  # type: ignore[no-any-return]
-        grad, input, kernel_size, stride, padding, dilation, ceil_mode, indices
-    )
+    return _max_pool2d_backward(grad, input, kernel_size, stride, padding, dilation, ceil_mode, indices)
 
 
 @kernel(_max_pool2d_backward_kernel)

@@ -23,7 +23,7 @@ def reshape_backward(grad: Tensor, input_shape: torch.Size) -> Tensor:
 
 def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
     """y's dimension i is x's dimension dims[i]."""
-    return input.permute(dims)
+    return input.permute(*dims)
 
 
 def permute_backward(grad: Tensor, dims: Sequence[int]) -> Tensor:
@@ -62,7 +62,7 @@ def select(input: Tensor, index: Any) -> Tensor:
 def _select_backward_kernel(grad: Tensor, input_shape: torch.Size, index: Any) -> Tensor:
     parts = index if isinstance(index, tuple) else (index,)
     if any(isinstance(part, (Tensor, list, tuple)) for part in parts):  # may take one place several times
-        return select_backward.formula(grad, input_shape, index)  # type: ignore[attr-defined,no-any-return]
+        return select_backward.formula(grad, input_shape, index)  # type: ignore[attr-defined]
     grad_input = grad.new_zeros(input_shape)
     grad_input[index] = grad
     return grad_input

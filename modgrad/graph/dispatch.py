@@ -20,16 +20,19 @@ from modgrad.graph.mode import mode
 # torch function -> what to call instead, with the same arguments
 OPERATORS: dict[Any, Callable[..., Any]] = {}
 
-_T = Tensor
+_T: Any = Tensor
 # Float answers that have no derivative to lose: it is zero, or the function is there to leave the graph.
 _CONSTANT = {
-    *(_T.detach, torch.detach, _T.data.__get__, _T.grad.__get__),  # type: ignore[attr-defined]
+    *(_T.detach, torch.detach, _T.data.__get__, _T.grad.__get__),
     *(_T.new_tensor, _T.new_empty, _T.new_zeros, _T.new_ones, _T.new_full),
     *(torch.zeros_like, torch.ones_like, torch.empty_like, torch.full_like, torch.rand_like, torch.randn_like),
     *(_T.sign, torch.sign, _T.round, torch.round, _T.floor, torch.floor, _T.ceil, torch.ceil, _T.trunc, torch.trunc),
 }
+# Whether the running code updates parameters, which then act as plain tensors. `interop` tells.
+updating: Callable[[], bool] = bool
+
 # Assignments to a Parameter that are its owner's business.
-_ASSIGNABLE = {_T.data.__set__, _T.grad.__set__}  # type: ignore[attr-defined]
+_ASSIGNABLE = {_T.data.__set__, _T.grad.__set__}
 
 
 def operator(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -45,22 +48,19 @@ def operator(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., An
 
 def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call `func`, which got a Variable or a Parameter among its arguments."""
-    if func in _ASSIGNABLE:
+    if updating() or (func in _ASSIGNABLE and not is_variable(args[0])):
         return _on_plain_values(func, args, kwargs)
     replacement = OPERATORS.get(func)
     if replacement is not None and kwargs.get("out") is None:
         kwargs.pop("out", None)
         return replacement(*args, **kwargs)
     name = _name(func)
-    if name in errors.AUTOGRAD_SWITCHES and not (func.__name__ == "__get__"):
-        raise TypeError(f"{name} is autograd's switch: write parameter.grad_f = True or False")
-    if (getattr(func, "__module__", None) or "").startswith("torch.autograd"):
-        raise TypeError(f"torch's {name} runs autograd: call loss.backward(), then read grad_v of what was held")
+    errors.refuse_autograd_function(func, name)
     if _is_in_place(func, name, kwargs):
         return _in_place(func, name, args, kwargs)
     answer = _on_plain_values(func, args, kwargs)
     if mode.recording and func not in _CONSTANT and _has_float(answer) and wants_gradient(args, kwargs):
-        raise TypeError(
+        raise RuntimeError(  # Python's operators would hide a TypeError
             f"{name} has no derivative in modgrad, so the gradient would stop here in silence. "
             "Write .detach() on its inputs if that is meant, or a Primitive with forward and backward"
         )
@@ -84,8 +84,8 @@ def _name(func: Any) -> str:
 
 _IN_PLACE = {
     f"__i{operation}__"
-    for operation in "add sub mul truediv div floordiv mod pow matmul and or xor lshift rshift".split()
-} | {"__setitem__", "__delitem__", "set_", "copy_"}
+    for operation in ["add", "sub", "mul", "truediv", "div", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"]
+} | {"__setitem__", "__delitem__", "__ilshift__", "__irshift__"}
 
 
 def _is_in_place(func: Any, name: str, kwargs: dict[str, Any]) -> bool:
@@ -96,7 +96,8 @@ def _is_in_place(func: Any, name: str, kwargs: dict[str, Any]) -> bool:
 
 def _in_place(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Change a tensor in place, where that cannot falsify a gradient."""
-    targets = kwargs.get("out") if kwargs.get("out") is not None else args[0]
+    out = kwargs.get("out")
+    targets, operands = (args[0], args[1:]) if out is None else (out, args)
     targets = targets if isinstance(targets, (tuple, list)) else [targets]
     for target in targets:
         if is_variable(target) and (mode.recording or target._source is not None):
@@ -104,15 +105,13 @@ def _in_place(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any
                 f"{name} would change a Variable in place, and its gradient could no longer be told. Write it out of "
                 "place (x = x + y); a leaf may be changed inside nn.no_grad(), any value through .detach().clone()"
             )
-    # PyTorch's optimizers write what they computed from parameters into plain tensors, under torch.no_grad().
-    updating = not torch.is_grad_enabled() and not mode.composing
-    if mode.recording and not updating and _has_variable((args[1:], kwargs)):
+    if mode.recording and _has_variable((operands, kwargs)):
         raise RuntimeError(
             f"{name} would write a Variable into a tensor outside the graph, and its gradient would be lost. Build the "
             "result with torch.cat, torch.stack or arithmetic, or write .detach() on the Variable if that is meant"
         )
     answer = _on_plain_values(func, args, kwargs)
-    return args[0] if isinstance(answer, Tensor) and kwargs.get("out") is None else answer
+    return args[0] if isinstance(answer, Tensor) and out is None else answer
 
 
 def _any(x: Any, holds: Callable[[Any], bool]) -> bool:

@@ -8,18 +8,23 @@ from torch import Tensor
 # Whether a tensor belongs to PyTorch's autograd. An attrgetter, because every call of a primitive asks it.
 on_autograd = attrgetter("requires_grad")
 
-# What a user of PyTorch may write on a Parameter or a Variable, and what does it here.
-AUTOGRAD_SWITCHES = ("requires_grad", "requires_grad_")
-
 
 def refuse_autograd(tensor: Tensor, who: Any) -> None:
     """Raise if `tensor` asks autograd for a gradient: nothing here would ever give it one."""
     if on_autograd(tensor):
-        raise TypeError(
+        raise RuntimeError(  # Python's operators would hide a TypeError
             f"{who} was given a tensor with requires_grad=True, which asks PyTorch's autograd for a gradient; modgrad "
             "never runs autograd. Write tensor.detach(), inside nn.Variable(...) or nn.Parameter(...) if it is to get "
             "a gradient"
         )
+
+
+def refuse_autograd_function(func: Any, name: str) -> None:
+    """Raise if `func` turns autograd on or off, or runs it."""
+    if name in ("requires_grad", "requires_grad_") and func.__name__ != "__get__":
+        raise TypeError(f"{name} is autograd's switch: write parameter.grad_f = True or False")
+    if (getattr(func, "__module__", None) or "").split(".")[1:2] == ["autograd"]:
+        raise TypeError(f"PyTorch's autograd.{name} has no graph here: call loss.backward(), then read grad_v")
 
 
 def describe(value: Any) -> str:

@@ -11,7 +11,6 @@ class _Mode(threading.local):
     keeping: bool = False  # True inside `keep_values`
     tracing: bool = False  # True while a step is traced: records hang on the tensors themselves
     ordinary: bool = True  # recording, and none of the other two: one question for every call of a primitive
-    composing: int = 0  # how many composite modules' forwards are running
     computing: bool = False  # True inside a primitive's forward or backward (told while tracing only)
 
 
@@ -36,7 +35,7 @@ def _turn(switches: dict[str, Any]) -> None:
 
 
 def no_grad() -> Any:
-    """Inside, nothing is recorded: modules and operators give plain tensors, as in evaluation. A context, a decorator."""
+    """Inside, nothing is recorded: modules and operators give plain tensors, as in evaluation. Also a decorator."""
     return switched(recording=False)
 
 

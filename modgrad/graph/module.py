@@ -65,11 +65,7 @@ class Module:
         raise RuntimeError(f"{type(self).__name__} has no forward: write def forward(self, ...)")
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
-        mode.composing += 1
-        try:
-            return self.forward(*inputs, **named)
-        finally:
-            mode.composing -= 1
+        return self.forward(*inputs, **named)
 
     # Registration
 
@@ -110,7 +106,7 @@ class Module:
 
     def __delattr__(self, name: str) -> None:
         for names in (self._parameter_names, self._buffer_names, self._module_names):
-            names.pop(name, None)  # type: ignore[attr-defined]
+            names.pop(name, None)
         super().__delattr__(name)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
@@ -212,7 +208,7 @@ class Module:
         module = self.get_submodule(path)
         if name not in module._parameter_names:
             raise AttributeError(f"{type(module).__name__} has no parameter {name!r} (looking for {target!r})")
-        return module.__dict__[name]  # type: ignore[no-any-return]
+        return module.__dict__[name]
 
     # Saved state
 
@@ -299,21 +295,22 @@ class Module:
         return self
 
     def _convert(self: M, function: Callable[[Tensor], Tensor]) -> M:
-        """Put every tensor through `function`, parameters keeping their identity (optimizers hold them)."""
-        done: dict[int, Tensor] = {}
+        """Put every tensor through `function`. Parameters stay the same objects, as optimizers hold them, wherever a
+        tensor can take the new data; towards device meta it cannot."""
+        done: dict[int, Any] = {}
         with _plainly():
             for module in self.modules():
-                for name in module._parameter_names:
-                    parameter = module.__dict__[name]
-                    if parameter is not None and id(parameter) not in done:
-                        done[id(parameter)] = parameter
-                        gradient, parameter.grad = parameter.grad, None
-                        parameter.data = function(parameter.data)
-                        parameter.grad = None if gradient is None else function(gradient)
-                for name in module._buffer_names:
-                    buffer = module.__dict__[name]
-                    if buffer is not None:
-                        module.__dict__[name] = done.setdefault(id(buffer), function(buffer))
+                own = module.__dict__
+                for name in (*module._parameter_names, *module._buffer_names):
+                    value = own[name]
+                    if value is None:
+                        continue
+                    if id(value) not in done:
+                        done[id(value)] = (
+                            _converted(value, function),
+                            value,
+                        )  # the old one too: its id must stay its own
+                    own[name] = done[id(value)][0]
         return self
 
     def to(self: M, *args: Any, **kwargs: Any) -> M:
@@ -355,3 +352,15 @@ class Module:
         if not lines:
             return f"{type(self).__name__}({extra})"
         return "\n".join([f"{type(self).__name__}({extra}", *lines, ")"])
+
+
+def _converted(value: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    if not isinstance(value, Parameter):
+        return function(value)
+    data = function(value.data)
+    if not torch._has_compatible_shallow_copy_type(value, data):
+        return Parameter(data, value.grad_f)
+    gradient, value.grad = value.grad, None
+    value.data = data
+    value.grad = None if gradient is None else function(gradient)
+    return value

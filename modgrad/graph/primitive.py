@@ -98,7 +98,7 @@ def call_in_turn(modules: Iterable[Module], input: Any) -> Any:
         elif type(module).__call__ is not Primitive.__call__ or not ordinary:
             input = module(input)
         elif type(input) is Variable:
-            source = input if input._source is None else input._source
+            source: Source = input if input._source is None else input._source
             input, call = _compute(module, [input._value], [source], True)  # type: ignore[arg-type]
         elif type(input) is Tensor:
             refuse_autograd(input, module)

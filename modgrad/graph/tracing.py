@@ -27,7 +27,7 @@ class Tracing(TorchFunctionMode):
     def __enter__(self) -> Tracing:
         self._switch = switched(tracing=True)
         self._switch.__enter__()
-        return super().__enter__()  # type: ignore[no-any-return]
+        return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
         self._switch.__exit__(*error)
@@ -40,9 +40,15 @@ class Tracing(TorchFunctionMode):
         if mode.computing or not wants_gradient(args, kwargs):
             return func(*args, **kwargs)
         if func is Tensor.backward:
-            root, gradient, retain, create, inputs = (*args, *(None, None, False, None)[len(args) - 1 :])
-            return backward(root, gradient, bool(retain), create, inputs)
+            return _backward(*args, **kwargs)
         return dispatch(func, args, kwargs)
+
+
+def _backward(
+    root: Any, gradient: Any = None, retain_graph: Any = None, create_graph: bool = False, inputs: Any = None
+) -> None:
+    """`Tensor.backward`, called on a tensor that a record hangs on."""
+    backward(root, gradient, bool(retain_graph), create_graph, inputs)
 
 
 @contextmanager

@@ -51,7 +51,7 @@ class Variable(Tensor):
         if mode.tracing:
             leaf: Any = value.view_as(value)
             leaf._source, leaf.grad_v = None, None
-            return leaf  # type: ignore[no-any-return]
+            return leaf
         variable = value.as_subclass(cls)
         variable._value = value
         return variable
@@ -82,7 +82,7 @@ class Variable(Tensor):
         backward(self, gradient, bool(retain_graph), create_graph, inputs)
 
     @property
-    def grad(self) -> Tensor | None:  # type: ignore[override]
+    def grad(self) -> Tensor | None:
         return self.grad_v
 
     @grad.setter
@@ -96,7 +96,7 @@ class Variable(Tensor):
     def item(self) -> Any:
         return self._value.item()
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         made_by = "" if self._source is None else f", previous_module={self.previous_module}"
         return f"Variable({self._value!r}{made_by})"
 
@@ -134,7 +134,7 @@ class Parameter(Tensor):
         parameter.grad_f = grad_f
         if mode.tracing:
             parameter.grad_v = None
-        return parameter  # type: ignore[no-any-return]
+        return parameter
 
     def __init__(self, data: Any, grad_f: bool = True) -> None:
         """data: a floating-point tensor, whose storage is shared."""
@@ -151,7 +151,7 @@ class Parameter(Tensor):
 
     __hash__ = object.__hash__  # as a tensor's, by identity; optimizers look their state up by it at every step
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         with _plainly():
             return f"Parameter({self.data!r}{'' if self.grad_f else ', grad_f=False'})"
 
@@ -165,7 +165,7 @@ class Parameter(Tensor):
         with _plainly():
             return type(self), (self.data, self.grad_f)
 
-    __torch_function__ = Variable.__torch_function__  # type: ignore[assignment]
+    __torch_function__ = Variable.__torch_function__
 
 
 def _shown(source: Any) -> Any:

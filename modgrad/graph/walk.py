@@ -72,7 +72,7 @@ def _first(root: Any, gradient: Any) -> Tensor:
     return gradient.clone()  # the caller's tensor must not end up as somebody's grad_v
 
 
-def _walk(heap: Heap, retain: bool) -> None:
+def _walk(heap: Heap, retain: bool) -> None:  # noqa: PLR0912, PLR0915
     """Take pending calls, latest first, ask their modules for the gradients of inputs and parameters, pass them on.
 
     One function, because what it does for a call takes less time than calling a few smaller ones would.
@@ -186,7 +186,7 @@ def _is_shared(gradient: Tensor) -> bool:
     """
     return (
         getrefcount(gradient) > _ALONE
-        or gradient._use_count() > 1
+        or gradient._use_count() > 1  # type: ignore[attr-defined]
         or _storage_use_count(gradient.untyped_storage()._cdata) > 2  # the tensor, and what untyped_storage() gave
     )
 

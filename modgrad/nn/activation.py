@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -15,8 +14,8 @@ from modgrad.graph import Call, Primitive
 class _OfOutput(Primitive):
     """An elementwise function whose derivative is told by its output, which is all that is kept."""
 
-    function: ClassVar[Callable[[Tensor], Tensor]]
-    derivative: ClassVar[Callable[[Tensor, Tensor], Tensor]]  # of (grad, output)
+    function: Any  # of the input
+    derivative: Any  # of (grad, output)
 
     def forward(self, call: Call, input: Tensor) -> Tensor:
         output = type(self).function(input)
@@ -55,8 +54,8 @@ class Sigmoid(_OfOutput):
 class _AlongDim(Primitive):
     """A function along one dimension, whose derivative is told by its output."""
 
-    function: ClassVar[Callable[[Tensor, int], Tensor]]
-    derivative: ClassVar[Callable[[Tensor, Tensor, int], Tensor]]  # of (grad, output, dim)
+    function: Any  # of (input, dim)
+    derivative: Any  # of (grad, output, dim)
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()

@@ -15,4 +15,4 @@ def pair(value: int | Sequence[int]) -> Pair:
     two: Any = tuple(value)
     if len(two) != 2:
         raise ValueError(f"expected a number or a pair (vertical, horizontal), got {value!r}")
-    return two  # type: ignore[no-any-return]
+    return two

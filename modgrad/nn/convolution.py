@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from modgrad import functional
-from modgrad.graph import Call, Parameter, Primitive
+from modgrad.graph import Parameter, Primitive
 from modgrad.nn import init
 from modgrad.nn.arguments import Pair, pair
 
@@ -87,9 +87,7 @@ class Conv2d(Primitive):
             input = torch.constant_pad_nd(input, [0, self._uneven[1], 0, self._uneven[0]])
         call.save(input if call.wants("weight") else None, self.weight)
         call.input_shape = input.shape
-        output = functional.conv2d(
-            input, self.weight, self.bias, self.stride, self._before, self.dilation, self.groups
-        )
+        output = functional.conv2d(input, self.weight, self.bias, self.stride, self._before, self.dilation, self.groups)
         return output.squeeze(0) if call.single else output
 
     def backward(self, call: Any, grad: Tensor) -> Tensor:

@@ -15,8 +15,13 @@ from modgrad.graph.errors import describe
 class Loss(Primitive):
     """What losses share: `reduction` is "mean", "sum", or "none" for each value by itself."""
 
-    def __init__(self, reduction: str = "mean") -> None:
+    def __init__(self, size_average: None = None, reduce: None = None, reduction: str = "mean") -> None:
         super().__init__()
+        if size_average is not None or reduce is not None:
+            raise TypeError(
+                f"{type(self).__name__}: size_average and reduce are gone in PyTorch too: "
+                'write reduction="mean", "sum" or "none"'
+            )
         if reduction not in functional.REDUCTIONS:
             raise ValueError(f'{type(self).__name__}(reduction={reduction!r}): expected "mean", "sum" or "none"')
         self.reduction = reduction
@@ -38,7 +43,8 @@ class MSELoss(Loss):
         return functional.mse_loss(input, target, self.reduction)
 
     def backward(self, call: Call, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        grad_input = functional.mse_loss_backward(grad, *call.saved, self.reduction)
+        input, target = call.saved
+        grad_input = functional.mse_loss_backward(grad, input, target, self.reduction)
         return grad_input, -grad_input if call.wants(1) else None
 
 
@@ -61,9 +67,7 @@ class CrossEntropyLoss(Loss):
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
-        if size_average is not None or reduce is not None:
-            raise TypeError('CrossEntropyLoss: size_average and reduce are gone: write reduction="mean", "sum" or "none"')
-        super().__init__(reduction)
+        super().__init__(size_average, reduce, reduction)
         if not 0.0 <= label_smoothing <= 1.0:
             raise ValueError(f"CrossEntropyLoss(label_smoothing={label_smoothing}): expected a number from 0 to 1")
         self.weight = Buffer(weight)  # type: ignore[assignment]
@@ -71,7 +75,9 @@ class CrossEntropyLoss(Loss):
         self.label_smoothing = label_smoothing
 
     def forward(self, call: Any, input: Tensor, target: Tensor) -> Tensor:
-        if not (input.dim() == 2 and target.dim() == 1 and input.shape[0] == target.shape[0] and target.dtype is torch.int64):
+        if not (
+            input.dim() == 2 and target.dim() == 1 and input.shape[0] == target.shape[0] and target.dtype is torch.int64
+        ):
             self._refuse_mismatch(input, target)  # the common case is asked briefly above
         single = input.dim() == 1  # one sample, without the dimension of samples
         if single:
@@ -109,6 +115,8 @@ class CrossEntropyLoss(Loss):
                 return
             wanted = f"probabilities must have the input's shape and {input.dtype}"
         else:
+            if target.shape != shape and target.dtype not in (torch.int64, torch.uint8):
+                raise ValueError(f"{self}: class indices are int64, target is {describe(target)}: write target.long()")
             if input.dim() and target.shape == shape[:1] * (input.dim() > 1) + shape[2:]:
                 return
             wanted = f"class indices must have shape {tuple(shape[:1] * (input.dim() > 1) + shape[2:])}"

@@ -34,13 +34,14 @@ class BatchNorm2d(Primitive):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         ones = torch.ones(num_features, device=device, dtype=dtype)
         self.register_parameter("weight", Parameter(ones) if affine else None)
-        self.register_parameter("bias", Parameter(torch.zeros_like(ones)) if affine else None)
+        self.register_parameter("bias", Parameter(torch.zeros_like(ones)) if affine and bias else None)
         track = track_running_stats
         self.running_mean = Buffer(torch.zeros_like(ones) if track else None)  # type: ignore[assignment]
         self.running_var = Buffer(torch.ones_like(ones) if track else None)  # type: ignore[assignment]
@@ -55,8 +56,9 @@ class BatchNorm2d(Primitive):
 
     def reset_parameters(self) -> None:
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             self.weight.data.fill_(1)
+        if self.bias is not None:
             self.bias.data.zero_()
 
     def forward(self, call: Any, input: Tensor) -> Tensor:
@@ -64,12 +66,11 @@ class BatchNorm2d(Primitive):
             raise ValueError(
                 f"{self} was given an input of shape {tuple(input.shape)}: expected (N, {self.num_features}, H, W)"
             )
-        call.batch_statistics = self.training or self.running_mean is None
-        if not call.batch_statistics:
-            call.save(input, self.running_mean, self.running_var, self.weight)
-            return functional.batch_norm_apply(
-                input, self.running_mean, self.running_var, self.weight, self.bias, self.eps  # type: ignore[arg-type]
-            )
+        running_mean, running_var = self.running_mean, self.running_var
+        call.batch_statistics = self.training or running_mean is None
+        if not self.training and running_mean is not None and running_var is not None:
+            call.save(input, running_mean, running_var, self.weight)
+            return functional.batch_norm_apply(input, running_mean, running_var, self.weight, self.bias, self.eps)
         if self.training and math.prod(input.shape) == self.num_features:
             raise ValueError(f"{self} in training needs more than one value for each channel, got {tuple(input.shape)}")
         output, mean, scale, variance = functional.batch_norm(input, self.weight, self.bias, self.eps)
@@ -80,7 +81,9 @@ class BatchNorm2d(Primitive):
 
     def _track(self, mean: Tensor, variance: Tensor) -> None:
         running_mean, running_var, count = self.running_mean, self.running_var, self.num_batches_tracked
-        assert running_mean is not None and running_var is not None and count is not None
+        assert running_mean is not None
+        assert running_var is not None
+        assert count is not None
         count.add_(1)
         momentum = 1 / count.to(mean.dtype) if self.momentum is None else self.momentum
         running_mean.copy_(running_mean * (1 - momentum) + mean * momentum)
@@ -96,7 +99,7 @@ class BatchNorm2d(Primitive):
             else:
                 three = functional.batch_norm_apply_backward(grad, input, mean, spread, weight, self.eps)
             call.gradients_of = known = grad, three
-        return known[1]  # type: ignore[no-any-return]
+        return known[1]
 
     def backward(self, call: Any, grad: Tensor) -> Tensor:
         return self._gradients(call, grad)[0]
@@ -108,5 +111,5 @@ class BatchNorm2d(Primitive):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )

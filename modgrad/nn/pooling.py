@@ -64,7 +64,7 @@ class AdaptiveAvgPool2d(Primitive):
     input (N, C, H, W) or (C, H, W). output_size: one number or a pair; None keeps that side.
     """
 
-    def __init__(self, output_size: int | None | Sequence[int | None]) -> None:
+    def __init__(self, output_size: int | Sequence[int | None] | None) -> None:
         super().__init__()
         self.output_size = output_size
 

@@ -58,7 +58,7 @@ def adam_(
     steps: list[Tensor],
     **hyper: Any,
 ) -> None:
-    """`adam` in place on tensors of one device and dtype, by ATen's fused kernel. max_exp_avg_sqs: [] if not amsgrad."""
+    """`adam` in place on tensors of one device and dtype, by ATen's fused kernel. max_exp_avg_sqs: [] or amsgrad's."""
     torch._fused_adam_(params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, steps, **hyper)
 
 
@@ -84,8 +84,17 @@ class Adam(Optimizer):
         for name in ("lr", "eps", "weight_decay"):
             if hyper[name] < 0:
                 raise ValueError(f"Adam({name}={hyper[name]}): expected a number from 0 up")
+        if hyper.get("decoupled_weight_decay"):
+            raise ValueError("Adam(decoupled_weight_decay=True), which is AdamW, is not there in this version")
         if not all(0 <= beta < 1 for beta in hyper["betas"]):
             raise ValueError(f"Adam(betas={hyper['betas']}): expected two numbers from 0 to below 1")
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        counts: dict[Any, Tensor] = {}
+        for state in self.state.values():  # equal counts become one again, see `_advance`
+            device, step = state["exp_avg"].device, float(state["step"])
+            state["step"] = counts.setdefault((device, step), torch.tensor(step, device=device))
 
     def update(self, params: list[Any], grads: list[Tensor], states: list[State], group: Group) -> None:
         hyper = {

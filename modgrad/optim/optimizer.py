@@ -107,7 +107,12 @@ class Optimizer:
             {**{k: v for k, v in group.items() if k != "params"}, "params": [number[id(p)] for p in group["params"]]}
             for group in self.param_groups
         ]
-        state = {number[id(p)]: dict(state) for p, state in self.state.items() if state}
+        state: dict[int, State] = {}
+        seen: set[int] = set()
+        for parameter, own in self.state.items():
+            if own:  # what parameters share here must not be shared by whoever takes it over
+                state[number[id(parameter)]] = {k: v.clone() if id(v) in seen else v for k, v in own.items()}
+                seen.update(id(v) for v in own.values() if isinstance(v, Tensor))
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -119,6 +124,8 @@ class Optimizer:
                 f"load_state_dict of {type(self).__name__}: its groups have {sizes} parameters, "
                 f"the saved ones {[len(group['params']) for group in saved]}"
             )
+        for group in saved:
+            self._refuse({**self.defaults, **group})
         numbers = chain.from_iterable(group["params"] for group in saved)
         states: dict[Parameter, State] = defaultdict(dict)
         for number, parameter in zip(numbers, self._parameters(), strict=True):
@@ -143,7 +150,9 @@ def _fitted(state: Mapping[str, Any], parameter: Parameter) -> State:
         for name, value in state.items():
             if isinstance(value, Tensor):
                 like_parameter = name != "step" and value.is_floating_point()
-                fitted[name] = value.to(parameter.device, parameter.dtype, copy=True) if like_parameter else value.clone()
+                fitted[name] = (
+                    value.to(parameter.device, parameter.dtype, copy=True) if like_parameter else value.clone()
+                )
             else:
                 fitted[name] = value
     return fitted

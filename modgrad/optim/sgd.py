@@ -51,7 +51,7 @@ def sgd_(params: list[Tensor], grads: list[Tensor], momentum_buffers: list[Tenso
 
 
 class SGD(Optimizer):
-    """p = p - lr grad, with momentum (Polyak's, or Nesterov's), dampening and weight decay. See `sgd` for the formula."""
+    """p = p - lr grad, with momentum (Polyak's or Nesterov's), dampening, weight decay. See `sgd` for the formula."""
 
     def __init__(
         self,

@@ -99,7 +99,10 @@ ARGUMENTS: dict[str, Callable[[], list[tuple[Any, ...]]]] = {
         (normal(4, 3, 2, 2), normal(4, 3, 2, 2), normal(3), positive, w, 1e-5) for w in (normal(3), None)
     ],
     "max_pool2d_backward": _max_pool2d_backward,
-    "adaptive_avg_pool2d_backward": lambda: [(normal(2, 3, 3, 2), normal(2, 3, 7, 5)), (normal(3, 4, 5), normal(3, 2, 3))],
+    "adaptive_avg_pool2d_backward": lambda: [
+        (normal(2, 3, 3, 2), normal(2, 3, 7, 5)),
+        (normal(3, 4, 5), normal(3, 2, 3)),
+    ],
     "select_backward": lambda: [
         (normal(2, 2), torch.Size((3, 4)), (slice(1, None), slice(None, None, 2))),
         (normal(4), torch.Size((3, 4)), -1),
@@ -117,6 +120,8 @@ def test_kernel_equals_formula(pair: Any) -> None:
     for arguments in ARGUMENTS[pair.__name__]():
         fast, plain = pair.kernel(*arguments), pair.formula(*arguments)
         fast, plain = (x if isinstance(x, tuple) else (x,) for x in (fast, plain))
+        if "none" in arguments and pair.__name__ == "cross_entropy":  # which divides by nothing: D is not made
+            fast, plain = fast[:2], plain[:2]
         for a, b in zip(fast, plain, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
 

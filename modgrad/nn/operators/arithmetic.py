@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -32,9 +32,9 @@ def _fitted(grad: Tensor, form: Any) -> Tensor:
 class Elementwise(Primitive):
     """A function of two broadcast tensors or numbers. Keeps those of them that its derivatives use."""
 
-    function: ClassVar[Callable[..., Tensor]]
-    grad_input: ClassVar[Callable[..., Tensor]]  # of (grad, input, other)
-    grad_other: ClassVar[Callable[..., Tensor]]
+    function: Any
+    grad_input: Any  # of (grad, input, other)
+    grad_other: Any
     input_uses: ClassVar[str] = ""  # which values grad_input reads: "input", "other" or both
     other_uses: ClassVar[str] = ""
 
@@ -90,8 +90,8 @@ class Pow(Elementwise):
 class Unary(Primitive):
     """A function of one tensor, whose derivative reads its input, its output, or neither."""
 
-    function: ClassVar[Callable[[Tensor], Tensor]]
-    derivative: ClassVar[Callable[..., Tensor]]
+    function: Any
+    derivative: Any
     uses: ClassVar[str] = ""
 
     def forward(self, call: Any, input: Tensor) -> Tensor:
@@ -153,8 +153,8 @@ class MatMul(Primitive):
 class Reduction(Primitive):
     """A sum or a mean over some dimensions."""
 
-    function: ClassVar[Callable[..., Tensor]]
-    derivative: ClassVar[Callable[..., Tensor]]
+    function: Any
+    derivative: Any
 
     def forward(self, call: Any, input: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
         call.how = input.shape, dims, keepdim
@@ -201,7 +201,9 @@ def _mul(input: Any, other: Any) -> Any:
 @operator(torch.div, torch.divide, torch.true_divide, _T.div, _T.divide, _T.true_divide, _T.__truediv__, _T.__div__)
 def _div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     if rounding_mode is not None:
-        raise TypeError(f"div(rounding_mode={rounding_mode!r}) of a Variable has no derivative: divide its .detach()")
+        raise RuntimeError(
+            f"div(rounding_mode={rounding_mode!r}) of a Variable has no derivative: divide its .detach()"
+        )
     return _DIV(input, other)
 
 

@@ -294,7 +294,7 @@ def _to(input: Any, *args: Any, **kwargs: Any) -> Any:
     copy = kwargs.pop("copy", False)
     if args and isinstance(args[0], Tensor):
         args = (args[0].device, args[0].dtype, *args[1:])
-    device, dtype, _, memory_format = torch._C._nn._parse_to(*args, **kwargs)  # type: ignore[attr-defined]
+    device, dtype, _, memory_format = torch._C._nn._parse_to(*args, **kwargs)
     same = (dtype in (None, input.dtype)) and (device in (None, input.device))
     if same and not copy and memory_format is None:
         return input

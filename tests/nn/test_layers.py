@@ -1,0 +1,156 @@
+"""What layers do beyond the contract: initial values, running statistics, arguments that differ in kind."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+import torch
+
+from modgrad import nn
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: n.Linear(7, 5),
+        lambda n: n.Linear(7, 5, bias=False, dtype=torch.float64),
+        lambda n: n.Linear(0, 5) if n is nn else _silent(lambda: n.Linear(0, 5)),
+        lambda n: n.Conv2d(3, 5, 3),
+        lambda n: n.Conv2d(4, 6, (2, 3), groups=2, bias=False),
+        lambda n: n.BatchNorm2d(4),
+    ],
+)
+def test_initial_values_are_pytorchs_for_the_same_seed(make: Any) -> None:
+    torch.manual_seed(3)
+    twin = make(torch.nn)
+    torch.manual_seed(3)
+    mine = make(nn)
+    assert mine.state_dict().keys() == twin.state_dict().keys()
+    for name, value in twin.state_dict().items():
+        if value.numel() and not (name == "bias" and mine.weight.numel() == 0):
+            assert torch.equal(mine.state_dict()[name], value)
+            assert mine.state_dict()[name].dtype is value.dtype
+
+
+def _silent(make: Any) -> Any:
+    with pytest.warns(UserWarning, match="zero-element"):
+        return make()
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.7, None])
+def test_running_statistics(momentum: float | None) -> None:
+    mine, twin = nn.BatchNorm2d(3, momentum=momentum), torch.nn.BatchNorm2d(3, momentum=momentum)
+    for _ in range(4):
+        x = torch.randn(5, 3, 2, 2) * 3 + 1
+        mine(x)
+        twin(x)
+    for name, value in twin.state_dict().items():
+        torch.testing.assert_close(mine.state_dict()[name], value)
+    assert mine.num_batches_tracked.item() == 4
+    torch.testing.assert_close(mine.eval()(x).detach(), twin.eval()(x).detach())
+    mine.reset_parameters()
+    assert mine.running_mean.tolist() == [0.0] * 3
+
+
+def test_running_statistics_move_under_no_grad_and_when_frozen_but_not_in_evaluation() -> None:
+    layer, x = nn.BatchNorm2d(3), torch.randn(5, 3, 2, 2)
+    with nn.no_grad():
+        layer(x)
+    layer.freeze()
+    layer(x)
+    layer.eval()
+    layer(x)
+    assert layer.num_batches_tracked.item() == 2
+
+
+def test_softmax_without_dim_chooses_as_pytorch_does() -> None:
+    for shape, dim in [((3,), 0), ((2, 3), 1), ((2, 3, 4), 0), ((2, 3, 4, 5), 1)]:
+        x = torch.randn(shape)
+        with pytest.warns(UserWarning, match=f"chosen to be {dim}"):
+            y = nn.Softmax()(x)
+        assert torch.equal(y, x.softmax(dim))
+
+
+def test_inputs_by_name() -> None:
+    x, y = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    loss = nn.CrossEntropyLoss()
+    by_name = loss(target=y, input=nn.Variable(x))
+    assert torch.equal(by_name.detach(), loss(x, y))
+    by_name.backward()
+    assert nn.Linear(3, 2)(input=x).shape == (4, 2)
+
+
+def test_one_hot_targets_equal_class_indices() -> None:
+    x, y = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    one_hot = torch.eye(3)[y]
+    for reduction in ("mean", "sum", "none"):
+        a, b = nn.Variable(x), nn.Variable(x)
+        loss = nn.CrossEntropyLoss(reduction=reduction)
+        first, second = loss(a, y), loss(b, one_hot)
+        torch.testing.assert_close(first.detach(), second.detach())
+        first.sum().backward()
+        second.sum().backward()
+        torch.testing.assert_close(a.grad_v, b.grad_v)
+
+
+def test_extreme_scores() -> None:
+    x = torch.tensor([[1e4, -1e4, 0.0], [-1e30, 1e30, 0.0]])
+    mine, theirs = nn.Variable(x.clone()), x.clone().requires_grad_()
+    target = torch.tensor([0, 1])
+    loss, twin = nn.CrossEntropyLoss()(mine, target), torch.nn.CrossEntropyLoss()(theirs, target)
+    loss.backward()
+    twin.backward()
+    assert loss.item() == twin.item() == 0
+    assert torch.equal(mine.grad_v, theirs.grad)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_empty_and_fully_ignored_batches_as_in_pytorch(reduction: str) -> None:
+    for x, y in [
+        (torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)),
+        (torch.zeros(2, 3), torch.tensor([-100, -100])),
+    ]:
+        mine = nn.CrossEntropyLoss(reduction=reduction)(x, y)
+        twin = torch.nn.CrossEntropyLoss(reduction=reduction)(x, y)
+        torch.testing.assert_close(mine, twin, equal_nan=True)
+
+
+def test_kinks_as_in_pytorch() -> None:
+    for value in (0.0, -0.0, float("nan"), float("inf"), -float("inf")):
+        mine, theirs = nn.Variable(torch.tensor([value])), torch.tensor([value], requires_grad=True)
+        upstream = torch.tensor([2.0])
+        for ours, its in ((mine.relu(), theirs.relu()), (mine.abs(), theirs.abs()), (mine**0, theirs**0)):
+            mine.grad_v, theirs.grad = None, None
+            ours.backward(upstream)
+            its.backward(upstream)
+            torch.testing.assert_close(mine.grad_v, theirs.grad, equal_nan=True)
+
+
+def test_arguments_are_pytorchs() -> None:
+    """By name, order and default: a model is ported by changing the import. (What PyTorch adds later is not asked.)"""
+    own = {"Buffer", "Parameter"}  # a tensor is needed, and grad_f stands for PyTorch's switch
+    for name in set(nn.__all__) - own:
+        mine, twin = getattr(nn, name), getattr(torch.nn, name, None)
+        if twin is None or not isinstance(mine, type):
+            continue
+        known = [(p.name, p.default) for p in inspect.signature(mine).parameters.values() if p.kind != p.VAR_POSITIONAL]
+        theirs = [
+            (p.name, p.default) for p in inspect.signature(twin).parameters.values() if p.kind != p.VAR_POSITIONAL
+        ]
+        assert known[: len(theirs)] == theirs, name
+
+
+def test_losses_refuse_what_pytorch_gave_up() -> None:
+    for loss in (nn.MSELoss, nn.CrossEntropyLoss):
+        with pytest.raises(TypeError, match='write reduction="mean"'):
+            loss(reduce=False)
+
+
+def test_flatten_and_identity() -> None:
+    x = nn.Variable(torch.randn(2, 3, 4))
+    assert nn.Flatten()(x).shape == (2, 12)
+    assert nn.Flatten(0, 1)(x).shape == (6, 4)
+    assert nn.Identity(3, unused=True)(x) is x
+    assert repr(nn.Flatten(0)) == "Flatten(start_dim=0, end_dim=-1)"
