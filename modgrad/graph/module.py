@@ -259,8 +259,9 @@ class Module:
 
     def train(self: M, mode: bool = True) -> M:
         """Set `training` here and below: whether BatchNorm uses the batch's own statistics, and the like."""
-        for module in self.modules():
-            module.__dict__["training"] = mode
+        self.training = mode
+        for child in self.children():
+            child.train(mode)  # which may be a method of its own, as one that keeps a BatchNorm in evaluation
         return self
 
     def eval(self: M) -> M:

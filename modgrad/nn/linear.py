@@ -61,8 +61,9 @@ class Linear(Primitive):
             )
         if input.dtype != self.weight.dtype:
             return TypeError(
-                f"{self} has parameters of {self.weight.dtype} and was given an input of {input.dtype}: "
-                f"write input.to({self.weight.dtype}) or module.to({input.dtype})"
+                f"{self} has parameters of {self.weight.dtype} and was given an input of {input.dtype}: write "
+                f"input.to({self.weight.dtype})"
+                + (f" or module.to({input.dtype})" if input.is_floating_point() else "")
             )
         return None
 

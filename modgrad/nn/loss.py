@@ -82,9 +82,12 @@ class CrossEntropyLoss(Loss):
         single = input.dim() == 1  # one sample, without the dimension of samples
         if single:
             input, target = input.unsqueeze(0), target.unsqueeze(0)
-        loss, log_p, divisor = functional.cross_entropy(
-            input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
-        )
+        try:
+            loss, log_p, divisor = functional.cross_entropy(
+                input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
+            )
+        except (IndexError, RuntimeError) as error:
+            raise self._explained(input, target) or error from error
         call.single = single
         call.save(log_p, target, divisor, self.weight)
         return loss.squeeze(0) if single and self.reduction == "none" else loss
@@ -105,6 +108,15 @@ class CrossEntropyLoss(Loss):
         if call.single:
             grad_input, grad_target = (None if g is None else g.squeeze(0) for g in (grad_input, grad_target))
         return grad_input, grad_target
+
+    def _explained(self, input: Tensor, target: Tensor) -> Exception | None:
+        wrong = (target != self.ignore_index) & ((target < 0) | (target >= input.shape[1]))
+        if target.is_floating_point() or not wrong.any():
+            return None
+        return IndexError(
+            f"{self}: class {int(target[wrong][0])} is out of bounds: input is {describe(input)}, so that classes are "
+            f"0 to {input.shape[1] - 1}, and {self.ignore_index} (ignore_index) for none"
+        )
 
     def _refuse_mismatch(self, input: Tensor, target: Tensor) -> None:
         shape = input.shape

@@ -360,6 +360,8 @@ def test_a_wrong_input(make: Any, shape: tuple[int, ...], message: str) -> None:
 
 
 def test_a_wrong_dtype() -> None:
+    with pytest.raises(TypeError, match=r"input of torch.int64: write input.to\(torch.float32\)$"):
+        nn.Linear(3, 2)(torch.ones(4, 3, dtype=torch.int64))
     with pytest.raises(TypeError, match=r"parameters of torch.float32.*input of torch.float64.*write input.to"):
         nn.Linear(3, 2)(torch.ones(4, 3, dtype=torch.float64))
 
@@ -394,6 +396,12 @@ def test_wrong_arguments(make: Any, message: str) -> None:
 def test_wrong_targets(input: Tensor, target: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         nn.CrossEntropyLoss()(input, target)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_class_out_of_range(smoothing: float) -> None:
+    with pytest.raises(IndexError, match=r"class 3 is out of bounds.*\(4, 3\).*0 to 2.*ignore_index"):
+        nn.CrossEntropyLoss(label_smoothing=smoothing)(torch.ones(4, 3), torch.tensor([0, 1, 3, -100]))
 
 
 def test_targets_that_would_broadcast() -> None:

@@ -172,6 +172,18 @@ def test_train_and_eval() -> None:
     assert net.body[2].training
 
 
+def test_train_asks_the_children() -> None:
+    class Kept(nn.Sequential):
+        def train(self, mode: bool = True) -> Any:
+            super().train(mode)
+            self[0].eval()
+            return self
+
+    net = nn.Sequential(Kept(nn.BatchNorm2d(3), nn.ReLU()))
+    net.train()
+    assert [m.training for m in net.modules()] == [True, True, False, True]
+
+
 def test_freeze() -> None:
     net = Net()
     assert net.body.freeze() is net.body
