@@ -187,7 +187,7 @@ def _is_shared(gradient: Tensor) -> bool:
     return (
         getrefcount(gradient) > _ALONE
         or gradient._use_count() > 1  # type: ignore[attr-defined]
-        or _storage_use_count(gradient.untyped_storage()._cdata) > 2  # the tensor, and what untyped_storage() gave
+        or _storage_use_count(_storage_id(gradient)) > 1
     )
 
 
@@ -198,7 +198,7 @@ def _count_alone() -> int:
     return _references(gradient)
 
 
-_storage_use_count = torch._C._storage_Use_Count
+_storage_id, _storage_use_count = torch._C._storage_id, torch._C._storage_Use_Count
 _ALONE = _count_alone()
 
 

@@ -24,7 +24,7 @@ def _form(x: Any) -> tuple[torch.Size, torch.dtype] | None:
 def _fitted(grad: Tensor, form: Any) -> Tensor:
     """A gradient of the output's shape and dtype, brought to an input's."""
     shape, dtype = form
-    if grad.shape != shape:
+    if grad.dim() != len(shape) or grad.shape != shape:  # in this order: a free batch size is compared with no number
         grad = functional.sum_to_shape(grad, shape)
     return grad if grad.dtype == dtype else grad.to(dtype)
 
