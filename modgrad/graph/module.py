@@ -91,7 +91,7 @@ class Module:
             )
         elif isinstance(value, Tensor):
             errors.refuse_autograd(value, f"{type(self).__name__}.{name}")
-        self.__dict__[name] = value
+        super().__setattr__(name, value)  # a property's setter, or the instance's __dict__
 
     def _become(self, name: str, names: dict[str, Any], entry: Any) -> None:
         """Enter `name` in one of the three sets, and in no other."""

@@ -146,6 +146,22 @@ def test_a_forgotten_super_init_does_no_harm() -> None:
     assert list(Short().state_dict()) == ["layer.weight", "layer.bias"]
 
 
+def test_properties_and_class_assignment() -> None:
+    class Doubling(nn.ReLU):
+        @property
+        def x(self) -> int:
+            return self._x
+
+        @x.setter
+        def x(self, value: int) -> None:
+            self._x = 2 * value
+
+    module: Any = nn.ReLU()
+    module.__class__ = Doubling
+    module.x = 5
+    assert (type(module), module.x) == (Doubling, 10)
+
+
 def test_tied_parameters_are_one() -> None:
     net = Net()
     net.many[1].weight = net.many[0].weight
