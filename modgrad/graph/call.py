@@ -38,6 +38,10 @@ Source = Any
 Output = tuple[Any, Any, Any]
 
 
+def nobody() -> None:
+    """Stands for the reference to a Variable that was never made."""
+
+
 def is_variable(x: Any) -> bool:
     """Whether `x` carries a place in the graph: a Variable, or, while tracing, any tensor that a record hangs on."""
     return isinstance(x, Tensor) and hasattr(x, "_source")

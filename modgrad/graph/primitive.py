@@ -10,7 +10,7 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from modgrad.graph.call import Call, Plain, Source, is_parameter, is_variable, plain
+from modgrad.graph.call import Call, Plain, Source, is_parameter, is_variable, nobody, plain
 from modgrad.graph.errors import describe, on_autograd, refuse_autograd
 from modgrad.graph.mode import mode, switched
 from modgrad.graph.module import Module
@@ -91,11 +91,11 @@ def call_in_turn(modules: Iterable[Module], input: Any) -> Any:
     ordinary = mode.ordinary
     for module in modules:
         if call is not None:
-            if type(module).__call__ is Primitive.__call__:
+            if type(module).__call__ is _call_primitive:
                 input, call = _compute(module, [input], [(call, 0)], True)  # type: ignore[arg-type]
             else:
                 input, call = module(_surface(input, call)), None
-        elif type(module).__call__ is not Primitive.__call__ or not ordinary:
+        elif type(module).__call__ is not _call_primitive or not ordinary:
             input = module(input)
         elif type(input) is Variable:
             source: Source = input if input._source is None else input._source
@@ -124,7 +124,7 @@ def _compute(module: Primitive, values: list[Any], sources: list[Source], wanted
     if type(output) is Tensor and output.is_floating_point():
         if on_autograd(output):
             refuse_autograd(output, f"{module}.forward: its output")
-        call.outputs = [(_nobody, output.shape, output.dtype)]
+        call.outputs = [(nobody, output.shape, output.dtype)]
     return output, call
 
 
@@ -140,8 +140,7 @@ def _surface(output: Tensor, call: Call) -> Any:
     return variable
 
 
-def _nobody() -> None:
-    """Stands for the reference to a Variable that was never made."""
+_call_primitive = Primitive.__call__
 
 
 _NO_PARAMETERS: dict[str, Any] = {}

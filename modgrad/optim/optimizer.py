@@ -91,7 +91,7 @@ class Optimizer:
                         params.append(parameter)
                         grads.append(grad)
                 if params:
-                    self.update(params, grads, [self.state[p] for p in params], group)
+                    self.update(params, grads, list(map(self.state.__getitem__, params)), group)
         return loss
 
     def update(self, params: list[Any], grads: list[Tensor], states: list[State], group: Group) -> None:
