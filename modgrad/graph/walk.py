@@ -90,13 +90,11 @@ def _walk(heap: Heap, retain: bool) -> None:  # noqa: PLR0912, PLR0915
                 raise _stale(call)
         if call.summed is not None:
             del call.summed
-        index = 0
-        for output in call.outputs:
-            if output is not None and output[0] is not nobody:
-                variable = output[0]()
-                if variable is not None and grads[index] is not None:
-                    _deposit(variable, grads[index])
-            index += 1
+        for output, grad in zip(call.outputs, grads):  # noqa: B905
+            if grad is not None and output[0] is not nobody:  # type: ignore[index]
+                variable = output[0]()  # type: ignore[index]
+                if variable is not None:
+                    _deposit(variable, grad)
 
         wanted = call.wanted
         results = module.backward(call, *grads) if wanted else ()
