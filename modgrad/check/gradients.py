@@ -109,7 +109,7 @@ def gradients(
 def _own_inputs(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """What forward may change without the caller's noticing; tensors are copied by the subject."""
     values = (v if isinstance(v, Tensor) else copy.deepcopy(v) for _, v in leaves(inputs))
-    return rebuilt(inputs, values)  # type: ignore[no-any-return]
+    return rebuilt(inputs, values)
 
 
 def _recorded(own: Module, subject: Subject, seed: int) -> Record:

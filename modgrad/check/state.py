@@ -42,7 +42,7 @@ class State:
 
 def _generators() -> list[Any]:
     """Torch's own random generators: the CPU's, and those of CUDA devices once they are in use."""
-    in_use = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    in_use = torch.cuda.is_available() and torch.cuda.is_initialized()
     cuda = torch.cuda.default_generators if in_use else ()
     return [torch.default_generator, *cuda]
 

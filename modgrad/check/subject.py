@@ -116,7 +116,7 @@ class Subject:
         """The positional inputs, with fresh Variables where a gradient is wanted."""
         fresh = {t.place: Variable(t.tensor.clone()) for t in self.targets if t.parameter is None}
         args, _ = rebuilt(self._given, iter([fresh.get(i, value) for i, value in enumerate(self._leaves)]))
-        return args  # type: ignore[no-any-return]
+        return args
 
     def values(self) -> Tensor:
         """All outputs that are in the graph, one after another, in float64."""

@@ -198,7 +198,8 @@ def _count_alone() -> int:
     return _references(gradient)
 
 
-_storage_id, _storage_use_count = torch._C._storage_id, torch._C._storage_Use_Count
+_storage_id: Any = torch._C._storage_id  # type: ignore[attr-defined]
+_storage_use_count = torch._C._storage_Use_Count
 _ALONE = _count_alone()
 
 
