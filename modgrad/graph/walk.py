@@ -72,36 +72,40 @@ def _first(root: Any, gradient: Any) -> Tensor:
     return gradient.clone()  # the caller's tensor must not end up as somebody's grad_v
 
 
-def _walk(heap: Heap, retain: bool) -> None:  # noqa: PLR0912, PLR0915
+def _walk(heap: Heap, retain: bool) -> None:  # noqa: PLR0912
     """Take pending calls, latest first, ask their modules for the gradients of inputs and parameters, pass them on.
 
-    One function, because what it does for a call takes less time than calling a few smaller ones would.
+    What is paid for every call stands here in one piece; it takes less time than calling a few smaller functions would.
     """
-    tracing = mode.tracing
-    while heap:
-        call = heappop(heap)[1]
-        module = call.module
-        grads: list[Any] = call.gradients  # type: ignore[assignment]
-        call.gradients = None
+    unshared = not mode.tracing  # fake tensors have no memory to share, and the traced program is made functional
+    call: Call | None = None
+    grads: Any = ()
+    while call is not None or heap:
+        if call is None:
+            call = heappop(heap)[1]
+            grads = call.gradients
+            call.gradients = None
+            if call.summed is not None:
+                del call.summed
+            for output, grad in zip(call.outputs, grads):  # noqa: B905 (alike by construction, as below)
+                if grad is not None:
+                    variable = output[0]()  # type: ignore[index]
+                    if variable is not None:
+                        _deposit(variable, grad)
         if call.freed:
             raise _stale(call)
-        for version, tensor in zip(call.versions, call.saved):  # noqa: B905 (alike by construction)
+        for version, tensor in zip(call.versions, call.saved):  # noqa: B905
             if version is not None and tensor._version != version:
                 raise _stale(call)
-        if call.summed is not None:
-            del call.summed
-        for output, grad in zip(call.outputs, grads):  # noqa: B905
-            if grad is not None and output[0] is not nobody:  # type: ignore[index]
-                variable = output[0]()  # type: ignore[index]
-                if variable is not None:
-                    _deposit(variable, grad)
 
+        module = call.module
         wanted = call.wanted
         results = module.backward(call, *grads) if wanted else ()
         of_parameters = module.parameter_gradients(call, *grads) if call.parameters else None
         if not retain and call.kept is None:
             call.free()
 
+        following = None
         if wanted:
             if type(results) is not tuple:
                 results = tuple(results) if isinstance(results, list) else (results,)
@@ -114,48 +118,58 @@ def _walk(heap: Heap, retain: bool) -> None:  # noqa: PLR0912, PLR0915
                 position += 1
                 if gradient is None or type(source) is Plain:
                     continue
-                if type(source) is tuple:
-                    producer, index = source
-                    reference, shape, dtype = producer.outputs[index]
-                    if type(gradient) is not Tensor or gradient.shape != shape or gradient.dtype is not dtype:
-                        _check(gradient, shape, dtype, module, f"input {position - 1}")
-                    if reference() is not None and not tracing and _is_shared(gradient):
-                        gradient = gradient.clone()  # it will rest in a grad_v
-                    pending = producer.gradients
-                    if pending is None:
-                        producer.gradients = pending = [None] * len(producer.outputs)
-                        heappush(heap, (producer.order, producer))
-                    if pending[index] is None:
-                        pending[index] = gradient
-                    else:
-                        _add(producer, index, gradient)
-                else:
+                if type(source) is not tuple:
                     _check(gradient, source.shape, source.dtype, module, f"input {position - 1}")
-                    if not tracing and _is_shared(gradient):
+                    if unshared and _is_shared(gradient):
                         gradient = gradient.clone()
                     _deposit(source, gradient)
-        if of_parameters:
-            parameters = call.parameters
-            for name in of_parameters:
-                gradient = of_parameters[name]
-                parameter = parameters.get(name)
-                if gradient is None or parameter is None:
-                    if name not in module._parameter_names:
-                        raise _unknown(name, module)
                     continue
-                if type(gradient) is not Tensor:
-                    _check(gradient, parameter.shape, parameter.dtype, module, name)
-                if not tracing and _is_shared(gradient):
-                    gradient = gradient.clone()
-                try:
-                    if tracing or parameter.grad is not None:
-                        _check(gradient, parameter.shape, parameter.dtype, module, name)
-                        _deposit(parameter, gradient)
-                    else:
-                        parameter.grad = gradient
-                except RuntimeError:  # the tensor's own slot takes nothing but its shape, dtype and device
-                    _check(gradient, parameter.shape, parameter.dtype, module, name)
-                    raise
+                producer, index = source
+                reference, shape, dtype = producer.outputs[index]
+                if type(gradient) is not Tensor or gradient.shape != shape or gradient.dtype is not dtype:
+                    _check(gradient, shape, dtype, module, f"input {position - 1}")
+                if reference is nobody:  # then no other call can have had it: all has arrived, no need to wait
+                    following, grads = producer, (gradient,)
+                    continue
+                if unshared and reference() is not None and _is_shared(gradient):
+                    gradient = gradient.clone()  # it will rest in a grad_v
+                pending = producer.gradients
+                if pending is None:
+                    producer.gradients = pending = [None] * len(producer.outputs)
+                    heappush(heap, (producer.order, producer))
+                if pending[index] is None:
+                    pending[index] = gradient
+                else:
+                    _add(producer, index, gradient)
+        if of_parameters:
+            _to_parameters(call, of_parameters, unshared)
+        call = following
+
+
+def _to_parameters(call: Call, gradients: dict[str, Any], unshared: bool) -> None:
+    """Leave the gradients with the parameters of these names."""
+    module, parameters = call.module, call.parameters
+    for name in gradients:
+        gradient = gradients[name]
+        if gradient is None or name not in parameters:
+            if name not in module._parameter_names:
+                raise ValueError(
+                    f"parameter_gradients of {module} gave a gradient for {name!r}; "
+                    f"its own parameters are {', '.join(map(repr, module._parameter_names)) or 'none'}"
+                )
+            continue
+        parameter = parameters[name]
+        if unshared and type(gradient) is Tensor and parameter.grad is None:
+            if _is_shared(gradient):
+                gradient = gradient.clone()
+            try:
+                parameter.grad = gradient  # which takes nothing but the parameter's shape, dtype and device
+            except RuntimeError:
+                _check(gradient, parameter.shape, parameter.dtype, module, name)
+                raise
+        else:
+            _check(gradient, parameter.shape, parameter.dtype, module, name)
+            _deposit(parameter, gradient)
 
 
 def _add(call: Call, index: int, gradient: Tensor) -> None:
@@ -218,13 +232,6 @@ def _stale(call: Call) -> RuntimeError:
     return RuntimeError(
         f"backward of {call.module}: saved tensor number {', '.join(changed)} was changed in place after forward, "
         "so the gradient would be wrong. Change a clone of it, or change it after backward"
-    )
-
-
-def _unknown(name: str, module: Any) -> ValueError:
-    return ValueError(
-        f"parameter_gradients of {module} gave a gradient for {name!r}; "
-        f"its own parameters are {', '.join(map(repr, module._parameter_names)) or 'none'}"
     )
 
 
