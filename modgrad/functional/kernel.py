@@ -17,6 +17,7 @@ class _Bodies(threading.local):
 
 
 _bodies = _Bodies()
+_contexts = 0  # how many `formulas()` are open, in any thread: a global is asked faster than a thread's own switch
 
 # Every function that has both bodies, in the order of definition: `.formula` and `.kernel` are on each.
 PAIRS: list[Any] = []
@@ -31,7 +32,7 @@ def kernel(fast: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R
     def pair(formula: Callable[P, R]) -> Callable[P, R]:
         @wraps(formula)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            if _bodies.formulas:
+            if _contexts and _bodies.formulas:
                 return formula(*args, **kwargs)
             return fast(*args, **kwargs)
 
@@ -45,10 +46,13 @@ def kernel(fast: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R
 @contextmanager
 def formulas() -> Iterator[None]:
     """Inside, every function runs its formula: for learning, for checking, and for exporters without the kernels."""
+    global _contexts  # noqa: PLW0603
     before, _bodies.formulas = _bodies.formulas, True
+    _contexts += 1
     try:
         yield
     finally:
+        _contexts -= 1
         _bodies.formulas = before
 
 
