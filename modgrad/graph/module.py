@@ -39,13 +39,18 @@ class Incompatible(NamedTuple):
 class Module:
     """Base class of everything that is called in a model.
 
-    class Residual(nn.Module):
-        def __init__(self, width):
-            super().__init__()
-            self.inner = nn.Linear(width, width)
-
-        def forward(self, x):
-            return x + self.inner(x).relu()
+    >>> from modgrad import nn
+    >>> class Residual(nn.Module):
+    ...     def __init__(self, width):
+    ...         super().__init__()
+    ...         self.inner = nn.Linear(width, width)
+    ...
+    ...     def forward(self, x):
+    ...         return x + self.inner(x).relu()
+    >>> Residual(4)
+    Residual(
+      (inner): Linear(in_features=4, out_features=4, bias=True)
+    )
     """
 
     training: bool

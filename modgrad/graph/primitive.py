@@ -22,14 +22,19 @@ _plainly = torch._C.DisableTorchFunctionSubclass
 class Primitive(Module):
     """A module that states its own derivative. Inside its methods there are only plain tensors.
 
-        class Square(nn.Primitive):
-            def forward(self, call, x):
-                call.save(x)
-                return x * x
-
-            def backward(self, call, grad):
-                (x,) = call.saved
-                return 2 * x * grad
+    >>> from modgrad import nn
+    >>> class Square(nn.Primitive):
+    ...     def forward(self, call, x):
+    ...         call.save(x)
+    ...         return x * x
+    ...
+    ...     def backward(self, call, grad):
+    ...         (x,) = call.saved
+    ...         return 2 * x * grad
+    >>> x = nn.Variable([1.0, 3.0])
+    >>> Square()(x).sum().backward()
+    >>> x.grad_v
+    tensor([2., 6.])
 
     forward(call, *inputs): one output or a tuple. `call.save` keeps what backward needs.
     backward(call, *grads): given dL/d(output), one for each output (None where nothing came), says dL/d(input):

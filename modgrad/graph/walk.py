@@ -72,7 +72,7 @@ def _first(root: Any, gradient: Any) -> Tensor:
     return gradient.clone()  # the caller's tensor must not end up as somebody's grad_v
 
 
-def _walk(heap: Heap, retain: bool) -> None:  # noqa: PLR0912
+def _walk(heap: Heap, retain: bool) -> None:  # noqa: PLR0912, PLR0915
     """Take pending calls, latest first, ask their modules for the gradients of inputs and parameters, pass them on.
 
     What is paid for every call stands here in one piece; it takes less time than calling a few smaller functions would.
@@ -149,7 +149,7 @@ def _walk(heap: Heap, retain: bool) -> None:  # noqa: PLR0912
 def _to_parameters(call: Call, gradients: dict[str, Any], unshared: bool) -> None:
     """Leave the gradients with the parameters of these names."""
     module, parameters = call.module, call.parameters
-    for name in gradients:
+    for name in gradients:  # noqa: PLC0206 (items() would hold a reference of its own, see `_is_shared`)
         gradient = gradients[name]
         if gradient is None or name not in parameters:
             if name not in module._parameter_names:

@@ -24,13 +24,19 @@ class Optimizer:
 
     A subclass gives its hyper-parameters to this constructor and writes `update`:
 
-        class Descent(optim.Optimizer):
-            def __init__(self, params, lr=0.1):
-                super().__init__(params, lr=lr)
-
-            def update(self, params, grads, states, group):
-                for param, grad in zip(params, grads):
-                    param -= group["lr"] * grad
+    >>> from modgrad import nn, optim
+    >>> class Descent(optim.Optimizer):
+    ...     def __init__(self, params, lr=0.1):
+    ...         super().__init__(params, lr=lr)
+    ...
+    ...     def update(self, params, grads, states, group):
+    ...         for param, grad in zip(params, grads):
+    ...             param -= group["lr"] * grad
+    >>> weight = nn.Parameter([1.0])
+    >>> (3 * weight).sum().backward()
+    >>> Descent([weight]).step()
+    >>> weight
+    Parameter(tensor([0.7000]))
 
     params: parameters, or dicts {"params": parameters, "lr": ...} whose entries override the hyper-parameters.
     defaults, others: the hyper-parameters, as a dict or by name.
