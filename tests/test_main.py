@@ -42,7 +42,6 @@ def test_every_row_learns_the_disc(program, capsys, seed):
         assert row.train_errors <= 30
         assert len(row.losses) == 400
         assert row.losses[-1] < 0.1 < row.losses[0]
-    assert sum(row.seconds for row in rows) < 20
 
     line = r"^(\w+) +(\w+) +(\d+) = +(\d+\.\d) % +(\d+) = +(\d+\.\d) % +(\d+\.\d\d)$"
     printed = re.findall(line, capsys.readouterr().out, re.MULTILINE)
