@@ -1,0 +1,65 @@
+"""PyTorch's functions of layers on Variables: values and gradients are those they have on PyTorch's tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modgrad import nn
+
+TARGET = torch.tensor([0, 2, 1])
+SPREAD = torch.tensor([[0.2, 0.3, 0.5]] * 3, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("use", "shape"),
+    [
+        (lambda x: F.relu(x), (3, 3)),
+        (lambda x: F.tanh(x) + F.sigmoid(x), (3, 3)),
+        (lambda x: F.softmax(x, dim=1), (3, 3)),
+        (lambda x: F.log_softmax(x, 0, dtype=torch.float64), (3, 3)),
+        (lambda x: F.linear(x, x * 2, x[0]), (3, 3)),
+        (lambda x: F.max_pool2d(x, 2), (1, 2, 4, 4)),
+        (lambda x: F.max_pool2d(x, 2, return_indices=True)[0], (1, 2, 4, 4)),
+        (lambda x: F.adaptive_avg_pool2d(x, 1), (1, 2, 4, 4)),
+        (lambda x: F.mse_loss(x, SPREAD), (3, 3)),
+        (lambda x: F.cross_entropy(x, TARGET, reduction="sum", label_smoothing=0.1), (3, 3)),
+        (lambda x: F.cross_entropy(x, SPREAD), (3, 3)),
+    ],
+)
+def test_same_as_on_tensors(use: Callable[[Any], Any], shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, dtype=torch.float64)
+    mine, theirs = nn.Variable(x.clone()), x.clone().requires_grad_()
+    y, twin = use(mine), use(theirs)
+    upstream = torch.randn_like(twin)
+    y.backward(upstream)
+    twin.backward(upstream)
+    torch.testing.assert_close(y.detach(), twin.detach(), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(mine.grad_v, theirs.grad, rtol=1e-12, atol=1e-13)
+
+
+def test_a_model_written_with_them() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 4)
+            self.weight = nn.Parameter(torch.ones(2, 4))
+
+        def forward(self, x: Any) -> Any:
+            return F.linear(F.relu(self.layer(x)), self.weight)
+
+    net = Net()
+    F.cross_entropy(net(torch.randn(5, 3)), torch.tensor([0, 1, 0, 1, 0])).backward()
+    assert all(isinstance(p.grad_v, Tensor) for p in net.parameters())
+
+
+def test_those_that_are_not_here_raise() -> None:
+    with pytest.raises(RuntimeError, match="gelu has no derivative in modgrad"):
+        F.gelu(nn.Variable(torch.ones(3)))
+    with pytest.raises(RuntimeError, match="weigh the squares yourself"):
+        F.mse_loss(nn.Variable(torch.ones(3)), torch.ones(3), weight=torch.ones(3))
