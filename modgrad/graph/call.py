@@ -80,7 +80,6 @@ class Call:
     outputs: list[Output | None] = []  # noqa: RUF012
     gradients: list[Tensor | None] | None = None  # what has arrived for the outputs, during a walk
     summed: set[int] | None = None  # outputs whose gradient is a sum that the walk itself made
-    kept: tuple[Any, Any] | None = None  # all inputs and outputs, under keep_values
 
     def __init__(self, module: Primitive, sources: list[Source], parameters: dict[str, Any], wanted: bool) -> None:
         self.module = module
@@ -126,6 +125,15 @@ class Call:
 
     def __reduce__(self) -> Any:
         raise TypeError("a recorded graph cannot be copied or pickled; take the values with variable.detach()")
+
+
+class KeptCall(Call):
+    """A call under keep_values: it holds every input and output, and is never freed."""
+
+    kept: tuple[Any, Any]
+
+    def free(self) -> None:
+        pass
 
 
 # What a call that was walked has at most of its own; all else was set by its primitive.

@@ -10,7 +10,7 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from modgrad.graph.call import Call, Plain, Source, is_parameter, is_variable, nobody, plain
+from modgrad.graph.call import Call, KeptCall, Plain, Source, is_parameter, is_variable, nobody, plain
 from modgrad.graph.errors import describe, on_autograd, refuse_autograd
 from modgrad.graph.mode import mode, switched
 from modgrad.graph.module import Module
@@ -169,7 +169,7 @@ def _compute_unusually(
     parameters = _trainable(module)
     if not mode.recording:
         sources, parameters, wanted = [Plain(None)] * len(sources), {}, False
-    call = Call(module, sources, parameters, wanted)
+    call = (KeptCall if mode.keeping else Call)(module, sources, parameters, wanted)
     if mode.tracing:
         with switched(computing=True):
             output = module.forward(call, *values)
@@ -179,7 +179,7 @@ def _compute_unusually(
     if not (wanted or parameters):
         return output
     outputs = _surface_all(output, call)
-    if mode.keeping:
+    if isinstance(call, KeptCall):
         call.kept = inputs, outputs
     return outputs
 

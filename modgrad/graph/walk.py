@@ -15,7 +15,7 @@ from torch import Tensor
 
 from modgrad.graph.call import Call, Plain, is_variable, nobody
 from modgrad.graph.errors import describe
-from modgrad.graph.mode import mode
+from modgrad.graph.mode import mode, switched
 
 _plainly = torch._C.DisableTorchFunctionSubclass
 Heap = list[tuple[int, Call]]
@@ -30,7 +30,6 @@ def backward(root: Any, gradient: Any, retain: bool, create_graph: bool = False,
         )
     if inputs is not None:
         raise RuntimeError("backward(inputs=...): freeze the other parameters instead, with grad_f = False")
-    before = mode.computing
     with _plainly():
         gradient = _first(root, gradient)
         if root._source is None:
@@ -40,12 +39,14 @@ def backward(root: Any, gradient: Any, retain: bool, create_graph: bool = False,
         call.gradients = [None] * len(call.outputs)
         call.gradients[index] = gradient
         heap: Heap = [(call.order, call)]
-        mode.computing = mode.tracing
         try:
-            _walk(heap, retain)
+            if mode.tracing:
+                with switched(computing=True):
+                    _walk(heap, retain)
+            else:
+                _walk(heap, retain)
         finally:
-            mode.computing = before
-            for _, call in heap:
+            for _, call in heap:  # empty, unless an error ended the walk
                 call.gradients = call.summed = None
 
 
@@ -72,78 +73,96 @@ def _first(root: Any, gradient: Any) -> Tensor:
     return gradient.clone()  # the caller's tensor must not end up as somebody's grad_v
 
 
-def _walk(heap: Heap, retain: bool) -> None:  # noqa: PLR0912, PLR0915
-    """Take pending calls, latest first, ask their modules for the gradients of inputs and parameters, pass them on.
-
-    What is paid for every call stands here in one piece; it takes less time than calling a few smaller functions would.
-    """
+def _walk(heap: Heap, retain: bool) -> None:
+    """Take the pending calls, latest first."""
     unshared = not mode.tracing  # fake tensors have no memory to share, and the traced program is made functional
-    call: Call | None = None
-    grads: Any = ()
-    while call is not None or heap:
-        if call is None:
-            call = heappop(heap)[1]
-            grads = call.gradients
-            call.gradients = None
-            if call.summed is not None:
-                del call.summed
-            for output, grad in zip(call.outputs, grads):  # noqa: B905 (alike by construction, as below)
-                if grad is not None:
-                    variable = output[0]()  # type: ignore[index]
-                    if variable is not None:
-                        _deposit(variable, grad)
+    while heap:
+        call = heappop(heap)[1]
+        grads: Any = call.gradients
+        call.gradients = None
+        if call.summed is not None:
+            del call.summed
+        for output, grad in zip(call.outputs, grads):  # noqa: B905 (alike by construction, as below)
+            if grad is not None:
+                variable = output[0]()  # type: ignore[index]
+                if variable is not None:
+                    _deposit(variable, grad)
+        _leave(call, grads[0] if len(grads) == 1 else tuple(grads), heap, retain, unshared)
+
+
+def _leave(call: Call, grad: Any, heap: Heap, retain: bool, unshared: bool) -> None:  # noqa: PLR0912
+    """Ask a call's module for the gradients of inputs and parameters, and pass them on.
+
+    A value that no Variable was made of has one consumer, so its producer need not wait for others: the loop goes
+    straight on to it. Every microsecond in here is paid for every layer of every step.
+    grad: of the call's output; a tuple, where it has several.
+    """
+    while True:
         if call.freed:
             raise _stale(call)
         for version, tensor in zip(call.versions, call.saved):  # noqa: B905
             if version is not None and tensor._version != version:
                 raise _stale(call)
-
         module = call.module
-        wanted = call.wanted
-        results = module.backward(call, *grads) if wanted else ()
-        of_parameters = module.parameter_gradients(call, *grads) if call.parameters else None
-        if not retain and call.kept is None:
+        results = of_parameters = None
+        if type(grad) is tuple:
+            if call.wanted:
+                results = module.backward(call, *grad)
+            if call.parameters:
+                of_parameters = module.parameter_gradients(call, *grad)
+        else:
+            if call.wanted:
+                results = module.backward(call, grad)
+            if call.parameters:
+                of_parameters = module.parameter_gradients(call, grad)
+        if not retain:
             call.free()
-
-        following = None
-        if wanted:
-            if type(results) is not tuple:
-                results = tuple(results) if isinstance(results, list) else (results,)
-            sources = call.sources
-            if len(results) != len(sources):
-                results = _completed(results, call)
-            position = 0
-            for source in sources:
-                gradient = results[position]
-                position += 1
-                if gradient is None or type(source) is Plain:
-                    continue
-                if type(source) is not tuple:
-                    _check(gradient, source.shape, source.dtype, module, f"input {position - 1}")
-                    if unshared and _is_shared(gradient):
-                        gradient = gradient.clone()
-                    _deposit(source, gradient)
-                    continue
+        if of_parameters is not None:
+            _to_parameters(call, of_parameters, unshared)
+        sources = call.sources
+        if type(results) is Tensor and len(sources) == 1:
+            source = sources[0]
+            if type(source) is tuple:
                 producer, index = source
                 reference, shape, dtype = producer.outputs[index]
-                if type(gradient) is not Tensor or gradient.shape != shape or gradient.dtype is not dtype:
-                    _check(gradient, shape, dtype, module, f"input {position - 1}")
-                if reference is nobody:  # then no other call can have had it: all has arrived, no need to wait
-                    following, grads = producer, (gradient,)
+                if reference is nobody and results.shape == shape and results.dtype is dtype:
+                    call, grad = producer, results
                     continue
-                if unshared and reference() is not None and _is_shared(gradient):
-                    gradient = gradient.clone()  # it will rest in a grad_v
-                pending = producer.gradients
-                if pending is None:
-                    producer.gradients = pending = [None] * len(producer.outputs)
-                    heappush(heap, (producer.order, producer))
-                if pending[index] is None:
-                    pending[index] = gradient
-                else:
-                    _add(producer, index, gradient)
-        if of_parameters:
-            _to_parameters(call, of_parameters, unshared)
-        call = following
+        if call.wanted:
+            results = tuple(results) if isinstance(results, (tuple, list)) else (results,)
+            _to_inputs(call, results, heap, unshared)
+        return
+
+
+def _to_inputs(call: Call, results: tuple[Any, ...], heap: Heap, unshared: bool) -> None:
+    """Leave each gradient with its leaf, or add it to what has arrived for the call that made the input."""
+    module, sources = call.module, call.sources
+    if len(results) != len(sources):
+        results = _completed(results, call)
+    for position, source in enumerate(sources):
+        gradient = results[position]
+        if gradient is None or type(source) is Plain:
+            continue
+        if type(source) is not tuple:
+            _check(gradient, source.shape, source.dtype, module, f"input {position}")
+            if unshared and _is_shared(gradient):
+                gradient = gradient.clone()
+            _deposit(source, gradient)
+            continue
+        producer, index = source
+        reference, shape, dtype = producer.outputs[index]
+        if type(gradient) is not Tensor or gradient.shape != shape or gradient.dtype is not dtype:
+            _check(gradient, shape, dtype, module, f"input {position}")
+        if unshared and reference() is not None and _is_shared(gradient):
+            gradient = gradient.clone()  # it will rest in a grad_v
+        pending = producer.gradients
+        if pending is None:
+            producer.gradients = pending = [None] * len(producer.outputs)
+            heappush(heap, (producer.order, producer))
+        if pending[index] is None:
+            pending[index] = gradient
+        else:
+            _add(producer, index, gradient)
 
 
 def _to_parameters(call: Call, gradients: dict[str, Any], unshared: bool) -> None:
