@@ -1,0 +1,58 @@
+"""python -m benchmarks: measure, print the tables, write docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import WORKLOADS
+from benchmarks.harness import FULL, QUICK, run
+from benchmarks.report import page, section
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+THREADS = [1, 2]
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = parse(arguments)
+    effort = QUICK if options.quick else FULL
+    load = os.getloadavg()[0]
+    sections = []
+    for name in options.only or WORKLOADS:
+        sections.append([run(WORKLOADS[name], effort, threads) for threads in options.threads])
+        sys.stdout.write(section(sections[-1]) + "\n")
+        sys.stdout.flush()
+    if options.output is None:
+        sys.stdout.write(f"Nothing was written: {PAGE.name} is for complete runs. Elsewhere: --output FILE\n")
+        return
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(page(sections, effort, " ".join(["python -m benchmarks", *arguments]), load))
+    sys.stdout.write(f"Written: {options.output}\n")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options. `output` is None where nothing is to be written: the page in docs is for complete runs only."""
+    parser = argparse.ArgumentParser("python -m benchmarks", description="Times modgrad beside what else there is.")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=WORKLOADS, help=f"of {', '.join(WORKLOADS)}")
+    parser.add_argument("--quick", action="store_true", help="a few runs, to see that everything works")
+    parser.add_argument("--threads", nargs="+", type=_count, default=THREADS, metavar="N", help="default: 1 2")
+    parser.add_argument("--output", type=Path, metavar="FILE", help=f"default: docs/{PAGE.name}, of complete runs")
+    options = parser.parse_args(arguments)
+    complete = not (options.only or options.quick) and options.threads == THREADS
+    if options.output is None and complete:
+        options.output = PAGE
+    return options
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1 thread, got {number}")
+    return number
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
