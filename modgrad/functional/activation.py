@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from modgrad.functional.kernel import kernel
+from modgrad.functional.kernel import direct, kernel
 
 aten = torch.ops.aten
 
@@ -15,7 +15,7 @@ def relu(input: Tensor) -> Tensor:
     return torch.relu(input)
 
 
-_threshold_backward = aten.threshold_backward.default
+_threshold_backward = direct(aten.threshold_backward.default)
 
 
 @kernel(lambda grad, output: _threshold_backward(grad, output, 0))

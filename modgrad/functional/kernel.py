@@ -23,11 +23,18 @@ _contexts = 0  # how many `formulas()` are open, in any thread: a global is aske
 PAIRS: list[Any] = []
 
 
+def direct(overload: Callable[..., Any]) -> Callable[..., Any]:
+    """What an ATen operator's Python object only hands its arguments on to; the detour costs as much as small work."""
+    return getattr(overload, "_op", overload)
+
+
 def kernel(fast: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Run `fast` in place of the decorated formula, which it equals. Inside `formulas()` the formula runs.
 
     fast: takes the formula's arguments and gives its result.
     """
+
+    fast = direct(fast)
 
     def pair(formula: Callable[P, R]) -> Callable[P, R]:
         @wraps(formula)

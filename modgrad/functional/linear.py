@@ -25,11 +25,11 @@ def linear_grad_weight(grad: Tensor, input: Tensor) -> Tensor:
     if grad.dim() != 2:
         grad = grad.reshape(-1, grad.shape[-1])
         input = input.reshape(-1, input.shape[-1])
-    return torch.mm(grad.t(), input)
+    return torch.mm(grad.mT, input)
 
 
 def linear_grad_bias(grad: Tensor) -> Tensor:
     """dL/db = sum over positions of dL/dy.   grad (..., O); returns (O)."""
     if grad.dim() != 2:
         grad = grad.reshape(-1, grad.shape[-1])
-    return grad.sum(0)
+    return torch.sum(grad, 0)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modgrad.functional.kernel import kernel
+from modgrad.functional.kernel import direct, kernel
 
 aten = torch.ops.aten
 REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}  # name -> ATen's code
@@ -70,10 +70,10 @@ def is_probabilities(input: Tensor, target: Tensor) -> bool:
     return target.is_floating_point()
 
 
-_nll_loss_forward = aten.nll_loss_forward.default
-_nll_loss2d_forward = aten.nll_loss2d_forward.default
-_nll_loss_backward = aten.nll_loss_backward.default
-_nll_loss2d_backward = aten.nll_loss2d_backward.default
+_nll_loss_forward = direct(aten.nll_loss_forward.default)
+_nll_loss2d_forward = direct(aten.nll_loss2d_forward.default)
+_nll_loss_backward = direct(aten.nll_loss_backward.default)
+_nll_loss2d_backward = direct(aten.nll_loss2d_backward.default)
 
 
 def _cross_entropy_kernel(
@@ -84,11 +84,12 @@ def _cross_entropy_kernel(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    if label_smoothing or input.dim() not in (2, 4) or is_probabilities(input, target):
+    dimensions = input.dim()
+    if label_smoothing or dimensions not in (2, 4) or is_probabilities(input, target):
         formula = cross_entropy.formula  # type: ignore[attr-defined]
         return formula(input, target, weight, ignore_index, reduction, label_smoothing)
     log_p = torch.log_softmax(input, 1)
-    forward = _nll_loss_forward if input.dim() == 2 else _nll_loss2d_forward
+    forward = _nll_loss_forward if dimensions == 2 else _nll_loss2d_forward
     loss, divisor = forward(log_p, target, weight, REDUCTIONS[reduction], ignore_index)
     return loss, log_p, divisor
 
@@ -127,10 +128,11 @@ def _cross_entropy_grad_input_kernel(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    if label_smoothing or log_p.dim() not in (2, 4) or is_probabilities(log_p, target):
+    dimensions = log_p.dim()
+    if label_smoothing or dimensions not in (2, 4) or is_probabilities(log_p, target):
         formula = cross_entropy_grad_input.formula  # type: ignore[attr-defined]
         return formula(grad, log_p, target, divisor, weight, ignore_index, reduction, label_smoothing)
-    backward = _nll_loss_backward if log_p.dim() == 2 else _nll_loss2d_backward
+    backward = _nll_loss_backward if dimensions == 2 else _nll_loss2d_backward
     grad_log_p = backward(grad, log_p, target, weight, REDUCTIONS[reduction], ignore_index, divisor)
     return torch._log_softmax_backward_data(grad_log_p, log_p, 1, log_p.dtype)
 

@@ -74,11 +74,11 @@ class Call:
     - any other attribute may be set on it, and lives as long as what was saved.
     """
 
-    # Defaults stand on the class: a call is made for every layer of every step, and most never change these.
-    saved: tuple[Any, ...] = ()
-    versions: list[int | None] = []  # noqa: RUF012 (replaced, never changed)
-    outputs: list[Output | None] = []  # noqa: RUF012
-    gradients: list[Tensor | None] | None = None  # what has arrived for the outputs, during a walk
+    # What the graph needs is in slots, faster made and freed than a dict; so `__dict__` has what the primitive has set.
+    __slots__ = (
+        *("__dict__", "__weakref__", "freed", "gradients", "module", "order", "outputs"),
+        *("parameters", "saved", "sources", "versions", "wanted"),
+    )
     summed: set[int] | None = None  # outputs whose gradient is a sum that the walk itself made
 
     def __init__(self, module: Primitive, sources: list[Source], parameters: dict[str, Any], wanted: bool) -> None:
@@ -88,6 +88,10 @@ class Call:
         self.wanted = wanted  # whether any input is to get a gradient
         self.freed = False
         self.order = _next_order()  # lower for later calls: lower than those of the calls its inputs came from
+        self.saved: tuple[Any, ...] = ()
+        self.versions: list[int | None] = _NOTHING
+        self.outputs: list[Output | None] = _NOTHING
+        self.gradients: list[Tensor | None] | None = None  # what has arrived for the outputs, during a walk
 
     def save(self, *tensors: Any) -> None:
         """Keep `tensors` for backward. Called once, with everything; None and Python values may be among them."""
@@ -113,10 +117,7 @@ class Call:
 
     def free(self) -> None:
         """Let go of everything saved. Where the inputs came from stays, so that the graph can still be walked."""
-        own = self.__dict__
-        if len(own) > len(_OWN):
-            for name in own.keys() - _OWN:
-                del own[name]
+        self.__dict__.clear()
         self.saved = ()
         self.freed = True
 
@@ -136,5 +137,4 @@ class KeptCall(Call):
         pass
 
 
-# What a call that was walked has at most of its own; all else was set by its primitive.
-_OWN = {"module", "sources", "parameters", "wanted", "order", "outputs", "gradients", "saved", "versions", "freed"}
+_NOTHING: list[Any] = []  # replaced, never changed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from weakref import ref
 
@@ -92,28 +92,52 @@ def call_in_turn(modules: Iterable[Module], input: Any) -> Any:
 
     Between two primitives no Variable is made, as nobody could hold it.
     """
-    call: Call | None = None  # what computed `input`, as long as no Variable was made of it
-    ordinary = mode.ordinary
-    for module in modules:
-        if call is not None:
-            if type(module).__call__ is _call_primitive:
-                input, call = _compute(module, [input], [(call, 0)], True)  # type: ignore[arg-type]
-            else:
-                input, call = module(_surface(input, call)), None
-        elif type(module).__call__ is not _call_primitive or not ordinary:
-            input = module(input)
-        elif type(input) is Variable:
-            source: Source = input if input._source is None else input._source
-            input, call = _compute(module, [input._value], [source], True)  # type: ignore[arg-type]
-        elif type(input) is Tensor:
-            refuse_autograd(input, module)
-            source = Plain(ref(input), input.shape, input.dtype)
-            input, call = _compute(module, [input], [source], False)  # type: ignore[arg-type]
+    waiting = iter(modules)
+    module = next(waiting, None)
+    while module is not None:
+        if type(module).__call__ is _call_primitive and mode.ordinary and type(input) in (Variable, Tensor):
+            input, module = _run(module, waiting, input)
         else:
-            input = module(input)
-        if call is not None and not call.outputs:
-            input, call = _surface_all(input, call), None
-    return input if call is None else _surface(input, call)
+            input, module = module(input), next(waiting, None)
+    return input
+
+
+def _run(module: Any, waiting: Iterator[Module], input: Any) -> tuple[Any, Module | None]:
+    """Call the primitive `module`, and those that follow on it directly. Gives what the last gave, and who is next.
+
+    What is paid for every layer stands here in one piece.
+    """
+    source: Source = None
+    wanted = type(input) is Variable
+    if wanted:
+        source = input if input._source is None else input._source
+        input = input._value
+    else:
+        refuse_autograd(input, module)
+    with _plainly():
+        while True:
+            parameters = _trainable(module) if module._parameter_names else _NO_PARAMETERS
+            if not wanted:
+                source = Plain(ref(input), input.shape, input.dtype)
+            call = Call(module, [source], parameters, wanted)
+            input = module.forward(call, input)
+            module = next(waiting, None)
+            if type(input) is not Tensor:
+                break
+            if on_autograd(input):
+                refuse_autograd(input, f"{call.module}.forward: its output")
+            if wanted or parameters:
+                dtype = input.dtype
+                if not dtype.is_floating_point:
+                    break
+                call.outputs = [(nobody, input.shape, dtype)]
+                source = (call, 0)
+                wanted = True
+            if type(module).__call__ is not _call_primitive:
+                break
+    if wanted or parameters:
+        input = _surface(input, call) if call.outputs else _surface_all(input, call)
+    return input, module
 
 
 def _compute(module: Primitive, values: list[Any], sources: list[Source], wanted: bool) -> tuple[Any, Call | None]:
@@ -126,10 +150,12 @@ def _compute(module: Primitive, values: list[Any], sources: list[Source], wanted
         output = module.forward(call, *values)
     if not (wanted or call.parameters):
         return output, None
-    if type(output) is Tensor and output.is_floating_point():
-        if on_autograd(output):
-            refuse_autograd(output, f"{module}.forward: its output")
-        call.outputs = [(nobody, output.shape, output.dtype)]
+    if type(output) is Tensor:
+        dtype = output.dtype
+        if dtype.is_floating_point:
+            if on_autograd(output):
+                refuse_autograd(output, f"{module}.forward: its output")
+            call.outputs = [(nobody, output.shape, dtype)]
     return output, call
 
 

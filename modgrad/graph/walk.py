@@ -100,9 +100,12 @@ def _leave(call: Call, grad: Any, heap: Heap, retain: bool, unshared: bool) -> N
     while True:
         if call.freed:
             raise _stale(call)
-        for version, tensor in zip(call.versions, call.saved):  # noqa: B905
+        position = 0
+        for tensor in call.saved:  # by position, as a zip would take longer than the comparison
+            version = call.versions[position]
             if version is not None and tensor._version != version:
                 raise _stale(call)
+            position += 1  # noqa: SIM113
         module = call.module
         results = of_parameters = None
         if type(grad) is tuple:

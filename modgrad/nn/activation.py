@@ -18,12 +18,13 @@ class _OfOutput(Primitive):
     derivative: Any  # of (grad, output)
 
     def forward(self, call: Call, input: Tensor) -> Tensor:
-        output = type(self).function(input)
+        output = self.function(input)
         call.save(output)
         return output
 
     def backward(self, call: Call, grad: Tensor) -> Tensor:
-        return type(self).derivative(grad, *call.saved)
+        (output,) = call.saved
+        return self.derivative(grad, output)
 
 
 class ReLU(_OfOutput):

@@ -89,7 +89,7 @@ class Sequential(_Listed):
 
     def forward(self, input: Any) -> Any:
         own = self.__dict__
-        return call_in_turn([own[name] for name in self._module_names], input)
+        return call_in_turn(map(own.__getitem__, self._module_names), input)
 
 
 class ModuleList(_Listed):

@@ -82,19 +82,20 @@ class CrossEntropyLoss(Loss):
         single = input.dim() == 1  # one sample, without the dimension of samples
         if single:
             input, target = input.unsqueeze(0), target.unsqueeze(0)
+            call.single = True
         try:
             loss, log_p, divisor = functional.cross_entropy(
                 input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
             )
         except (IndexError, RuntimeError) as error:
             raise self._explained(input, target) or error from error
-        call.single = single
         call.save(log_p, target, divisor, self.weight)
         return loss.squeeze(0) if single and self.reduction == "none" else loss
 
     def backward(self, call: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         log_p, target, divisor, weight = call.saved
-        if call.single and self.reduction == "none":
+        single = getattr(call, "single", False)
+        if single and self.reduction == "none":
             grad = grad.unsqueeze(0)
         grad_input = grad_target = None
         if call.wants(0):
@@ -105,7 +106,7 @@ class CrossEntropyLoss(Loss):
             grad_target = functional.cross_entropy_grad_target(
                 grad, log_p, divisor, weight, self.reduction, self.label_smoothing
             )
-        if call.single:
+        if single:
             grad_input, grad_target = (None if g is None else g.squeeze(0) for g in (grad_input, grad_target))
         return grad_input, grad_target
 

@@ -79,25 +79,27 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients; or, if not `set_to_none`, fill them with zeros."""
         with _plainly():
-            for parameter in self._parameters():
-                if set_to_none:
-                    parameter.grad = None
-                elif parameter.grad is not None:
-                    parameter.grad = torch.zeros_like(parameter.grad)
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    if set_to_none:
+                        parameter.grad = None
+                    elif parameter.grad is not None:
+                        parameter.grad = torch.zeros_like(parameter.grad)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update once. closure: computes the loss and the gradients anew, and its loss is returned."""
         loss = None if closure is None else closure()
         with _plainly():
             for group in self.param_groups:
-                params, grads = [], []
+                params, grads, states = [], [], []
                 for parameter in group["params"]:
                     grad = parameter.grad
                     if grad is not None and parameter.grad_f:
                         params.append(parameter)
                         grads.append(grad)
+                        states.append(self.state[parameter])
                 if params:
-                    self.update(params, grads, list(map(self.state.__getitem__, params)), group)
+                    self.update(params, grads, states, group)
         return loss
 
     def update(self, params: list[Any], grads: list[Tensor], states: list[State], group: Group) -> None:
