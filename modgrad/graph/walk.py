@@ -78,25 +78,32 @@ def _walk(heap: Heap, retain: bool) -> None:
     unshared = not mode.tracing  # fake tensors have no memory to share, and the traced program is made functional
     while heap:
         call = heappop(heap)[1]
-        grads: Any = call.gradients
-        call.gradients = None
         if call.summed is not None:
             del call.summed
-        for output, grad in zip(call.outputs, grads):  # noqa: B905 (alike by construction, as below)
-            if grad is not None:
-                variable = output[0]()  # type: ignore[index]
-                if variable is not None:
-                    _deposit(variable, grad)
-        _leave(call, grads[0] if len(grads) == 1 else tuple(grads), heap, retain, unshared)
+        _to_held(call)
+        _leave(call, heap, retain, unshared)
 
 
-def _leave(call: Call, grad: Any, heap: Heap, retain: bool, unshared: bool) -> None:  # noqa: PLR0912
+def _to_held(call: Call) -> None:
+    """Leave what has arrived for the call's outputs with those of their Variables that somebody holds."""
+    for output, grad in zip(call.outputs, call.gradients):  # type: ignore[arg-type]  # noqa: B905 (alike by construction)
+        if grad is not None:
+            variable = output[0]()  # type: ignore[index]
+            if variable is not None:
+                _deposit(variable, grad)
+
+
+def _leave(call: Call, heap: Heap, retain: bool, unshared: bool) -> None:  # noqa: PLR0912
     """Ask a call's module for the gradients of inputs and parameters, and pass them on.
 
     A value that no Variable was made of has one consumer, so its producer need not wait for others: the loop goes
-    straight on to it. Every microsecond in here is paid for every layer of every step.
-    grad: of the call's output; a tuple, where it has several.
+    straight on to it. Every microsecond in here is paid for every layer of every step; and a gradient that was passed
+    on must not be held any longer, as it may be as large as an activation.
     """
+    grads: Any = call.gradients
+    call.gradients = None
+    grad: Any = grads[0] if len(grads) == 1 else tuple(grads)
+    del grads
     while True:
         if call.freed:
             raise _stale(call)

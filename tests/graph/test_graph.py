@@ -256,6 +256,30 @@ def test_only_what_was_saved_is_kept_and_the_walk_frees_it() -> None:
     assert reference() is None, "the walk let it go"
 
 
+@pytest.mark.parametrize("in_turn", [True, False])
+def test_a_gradient_is_let_go_when_it_was_passed_on(in_turn: bool) -> None:
+    given: list[Any] = []
+
+    class Watching(nn.Primitive):
+        def forward(self, call: nn.Call, x: Tensor) -> Tensor:
+            return x * 2
+
+        def backward(self, call: nn.Call, grad: Tensor) -> Tensor:
+            assert all(earlier() is None for earlier in given)
+            given.append(weakref.ref(grad))
+            return grad * 2
+
+    layers = [Watching() for _ in range(4)]
+    x = nn.Variable(torch.ones(3))
+    y: Any = nn.Sequential(*layers)(x) if in_turn else x
+    for layer in [] if in_turn else layers:
+        y = layer(y)
+    loss = y.sum()
+    del y
+    loss.backward()
+    assert len(given) == 4
+
+
 def test_a_graph_that_is_never_walked_is_freed_at_once() -> None:
     gc.collect()
     gc.disable()
