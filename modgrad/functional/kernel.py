@@ -33,7 +33,6 @@ def kernel(fast: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R
 
     fast: takes the formula's arguments and gives its result.
     """
-
     fast = direct(fast)
 
     def pair(formula: Callable[P, R]) -> Callable[P, R]:

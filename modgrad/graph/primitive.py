@@ -171,9 +171,7 @@ def _surface(output: Tensor, call: Call) -> Any:
     return variable
 
 
-_call_primitive = Primitive.__call__
-
-
+_call_primitive = Primitive.__call__  # what a class that calls its primitives in its own way has not
 _NO_PARAMETERS: dict[str, Any] = {}
 
 

@@ -495,6 +495,38 @@ def test_in_turn_is_the_same_as_one_by_one() -> None:
     assert torch.equal(nn.Sequential()(torch.ones(3)), torch.ones(3))
 
 
+def test_every_way_out_of_a_run_of_primitives() -> None:
+    """Several outputs, an integer output, a call of one's own, the end: each as one by one."""
+
+    class Added(nn.Module):
+        def forward(self, pair: Any) -> Any:
+            return pair[0] + pair[1]
+
+    class Largest(nn.Primitive):
+        def forward(self, call: nn.Call, x: Tensor) -> Tensor:
+            return x.argmax(-1)
+
+    class Tripled(nn.ReLU):
+        def __call__(self, x: Any) -> Any:
+            return super().__call__(x) * 3
+
+    for tail in ([Two(), Added()], [Tripled(), nn.Linear(3, 2)], [Largest()], []):
+        model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), *tail)
+        for x in (torch.randn(4, 3), nn.Variable(torch.randn(4, 3))):
+            y, z = model(x), x
+            for module in model:
+                z = module(z)
+            assert type(y) is type(z)
+            assert torch.equal(y.detach(), z.detach())
+            if isinstance(y, nn.Variable):
+                y.sum().backward()
+                mine = [p.grad_v for p in model.parameters()]
+                model.zero_grad()
+                z.sum().backward()
+                assert all(torch.equal(p.grad_v, g) for p, g in zip(model.parameters(), mine, strict=True))
+                model.zero_grad()
+
+
 def test_tracing_hangs_the_record_on_the_tensor() -> None:
     x = torch.ones(3)
     with Tracing():
