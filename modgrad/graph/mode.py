@@ -11,6 +11,7 @@ class _Mode(threading.local):
     keeping: bool = False  # True inside `keep_values`
     tracing: bool = False  # True while a step is traced: records hang on the tensors themselves
     ordinary: bool = True  # recording, and none of the other two: one question for every call of a primitive
+    locate: Any = None  # told by whoever traces: gives what stands for a module, and notes where each operation came from
     computing: bool = False  # True inside a primitive's forward or backward (told while tracing only)
 
 

@@ -195,6 +195,8 @@ def _compute_unusually(
         sources, parameters, wanted = [Plain(None)] * len(sources), {}, False
     call = (KeptCall if mode.keeping else Call)(module, sources, parameters, wanted)
     if mode.tracing:
+        if mode.locate is not None:
+            module = call.module = mode.locate(module)
         with switched(computing=True):
             output = module.forward(call, *values)
     else:

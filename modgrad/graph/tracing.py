@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,18 +57,37 @@ def substituted(module: Module, tensors: Mapping[str, Tensor]) -> Iterator[dict[
 
     Parameters are made of those that stand for parameters, trainable where the original is. Inside `Tracing`.
     """
-    places = {}
-    stand_ins: dict[str, Any] = {}
-    for name, tensor in tensors.items():
+    originals = {}
+    for name in tensors:
         path, _, attribute = name.rpartition(".")
-        own = module.get_submodule(path).__dict__
-        original = own[attribute]
-        places[name] = own, attribute, original
-        stand_ins[name] = Parameter(tensor, original.grad_f) if isinstance(original, Parameter) else tensor
-    try:
-        for name, (own, attribute, _) in places.items():
-            own[attribute] = stand_ins[name]
+        originals[name] = module.get_submodule(path).__dict__[attribute]
+    stand_ins = {name: standing_for(original, tensors[name]) for name, original in originals.items()}
+    with replaced([module], [(originals[name], stand_ins[name]) for name in tensors]):
         yield stand_ins
+
+
+def standing_for(original: Tensor, tensor: Tensor) -> Any:
+    """`tensor`, as a parameter if `original` is one."""
+    return Parameter(tensor, original.grad_f) if isinstance(original, Parameter) else tensor
+
+
+@contextmanager
+def replaced(roots: Iterable[Module], pairs: Iterable[tuple[Tensor, Any]]) -> Iterator[None]:
+    """Inside, every parameter and buffer of the modules under `roots` that is the first of a pair is the second.
+
+    By identity, so that a tied parameter is replaced wherever it is held.
+    """
+    stand_in = {id(original): (original, tensor) for original, tensor in pairs}
+    places = []
+    try:
+        for module in dict.fromkeys(module for root in roots for module in root.modules()):
+            own = module.__dict__
+            for name in (*module._parameter_names, *module._buffer_names):
+                original = own[name]
+                if id(original) in stand_in:
+                    places.append((own, name, original))
+                    own[name] = stand_in[id(original)][1]
+        yield
     finally:
-        for own, attribute, original in places.values():
-            own[attribute] = original
+        for own, name, original in places:
+            own[name] = original

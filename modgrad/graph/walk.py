@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modgrad.graph.arrivals import Arrivals
 from modgrad.graph.call import Call, Plain, is_variable, nobody
 from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode, switched
@@ -21,8 +22,13 @@ _plainly = torch._C.DisableTorchFunctionSubclass
 Heap = list[tuple[int, Call]]
 
 
-def backward(root: Any, gradient: Any, retain: bool, create_graph: bool = False, inputs: Any = None) -> None:
-    """What `Variable.backward` does; `root` is the Variable."""
+def backward(
+    root: Any, gradient: Any, retain: bool, create_graph: bool = False, inputs: Any = None, arrived: Any = None
+) -> None:
+    """What `Variable.backward` does; `root` is the Variable.
+
+    arrived: called with each parameter as soon as its gradient is complete, and no call needs its value any more.
+    """
     if create_graph:
         raise RuntimeError(
             "backward(create_graph=True): modgrad does not differentiate gradients. A second derivative can be had by "
@@ -39,12 +45,15 @@ def backward(root: Any, gradient: Any, retain: bool, create_graph: bool = False,
         call.gradients = [None] * len(call.outputs)
         call.gradients[index] = gradient
         heap: Heap = [(call.order, call)]
+        arrivals = None if arrived is None else Arrivals(call, arrived)
         try:
             if mode.tracing:
                 with switched(computing=True):
-                    _walk(heap, retain)
+                    _walk(heap, retain, arrivals)
             else:
-                _walk(heap, retain)
+                _walk(heap, retain, arrivals)
+            if arrivals is not None:
+                arrivals.end()
         finally:
             for _, call in heap:  # empty, unless an error ended the walk
                 call.gradients = call.summed = None
@@ -73,7 +82,7 @@ def _first(root: Any, gradient: Any) -> Tensor:
     return gradient.clone()  # the caller's tensor must not end up as somebody's grad_v
 
 
-def _walk(heap: Heap, retain: bool) -> None:
+def _walk(heap: Heap, retain: bool, arrivals: Arrivals | None) -> None:
     """Take the pending calls, latest first."""
     unshared = not mode.tracing  # fake tensors have no memory to share, and the traced program is made functional
     while heap:
@@ -81,7 +90,7 @@ def _walk(heap: Heap, retain: bool) -> None:
         if call.summed is not None:
             del call.summed
         _to_held(call)
-        _leave(call, heap, retain, unshared)
+        _leave(call, heap, retain, unshared, arrivals)
 
 
 def _to_held(call: Call) -> None:
@@ -93,7 +102,9 @@ def _to_held(call: Call) -> None:
                 _deposit(variable, grad)
 
 
-def _leave(call: Call, heap: Heap, retain: bool, unshared: bool) -> None:  # noqa: PLR0912
+def _leave(  # noqa: PLR0912
+    call: Call, heap: Heap, retain: bool, unshared: bool, arrivals: Arrivals | None
+) -> None:
     """Ask a call's module for the gradients of inputs and parameters, and pass them on.
 
     A value that no Variable was made of has one consumer, so its producer need not wait for others: the loop goes
@@ -136,11 +147,15 @@ def _leave(call: Call, heap: Heap, retain: bool, unshared: bool) -> None:  # noq
                 producer, index = source
                 reference, shape, dtype = producer.outputs[index]
                 if reference is nobody and results.shape == shape and results.dtype is dtype:
+                    if arrivals is not None:
+                        arrivals.left(call)
                     call, grad = producer, results
                     continue
         if call.wanted:
             results = tuple(results) if isinstance(results, (tuple, list)) else (results,)
             _to_inputs(call, results, heap, unshared)
+        if arrivals is not None:
+            arrivals.left(call)
         return
 
 

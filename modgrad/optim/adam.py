@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from modgrad.functional.kernel import running_formulas
-from modgrad.optim.optimizer import Group, Optimizer, State, same_kind
+from modgrad.optim.optimizer import Group, Optimizer, State, active, assign, same_kind
 
 
 def adam(
@@ -37,13 +37,15 @@ def adam(
     With amsgrad the largest v so far stands in for v. Kingma & Ba 2015, algorithm 1; Reddi et al. 2018.
     """
     grad = -grad if maximize else grad
-    if weight_decay:
+    if active(weight_decay):
         grad = grad + weight_decay * param
     exp_avg = beta1 * exp_avg + (1 - beta1) * grad
     exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * grad * grad
     second = exp_avg_sq
     if amsgrad:
         second = max_exp_avg_sq = exp_avg_sq if max_exp_avg_sq is None else torch.maximum(max_exp_avg_sq, exp_avg_sq)
+    if isinstance(step, Tensor):
+        step = step.double()  # at the first steps 1 - beta2**step would have four digits in float32
     correction1, correction2 = 1 - beta1**step, 1 - beta2**step
     spread = second.sqrt() / correction2**0.5 + eps
     return param - lr / correction1 * exp_avg / spread, exp_avg, exp_avg_sq, max_exp_avg_sq
@@ -96,6 +98,11 @@ class Adam(Optimizer):
             device, step = state["exp_avg"].device, float(state["step"])
             state["step"] = counts.setdefault((device, step), torch.tensor(step, device=device))
 
+    def initial(self, param: Tensor, group: Group) -> State:
+        moments = ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else [])]
+        state = {name: torch.zeros_like(param, memory_format=torch.preserve_format) for name in moments}
+        return {"step": torch.zeros((), device=param.device), **state}
+
     def update(self, params: list[Any], grads: list[Tensor], states: list[State], group: Group) -> None:
         hyper = {
             "lr": group["lr"],
@@ -106,21 +113,21 @@ class Adam(Optimizer):
             "amsgrad": group["amsgrad"],
             "maximize": group["maximize"],
         }
-        _advance(params, states, group["amsgrad"])
+        self._advance(params, states, group)
         if running_formulas():
-            for param, grad, state in zip(params, grads, states, strict=True):
+            for i, (param, grad, state) in enumerate(zip(params, grads, states, strict=True)):
                 new, state["exp_avg"], state["exp_avg_sq"], largest = adam(
                     param,
                     grad,
                     state["exp_avg"],
                     state["exp_avg_sq"],
                     state.get("max_exp_avg_sq"),
-                    float(state["step"]),
+                    state["step"],
                     **hyper,
                 )
                 if group["amsgrad"]:
                     state["max_exp_avg_sq"] = largest
-                param.copy_(new)
+                assign(params, i, new)
             return
         for mine, gradients, memories in same_kind(params, grads, states):
             adam_(
@@ -133,25 +140,23 @@ class Adam(Optimizer):
                 **hyper,
             )
 
+    def _advance(self, params: list[Any], states: list[State], group: Group) -> None:
+        """Count one more step for each, making the moments where it is the first.
 
-def _advance(params: list[Any], states: list[State], amsgrad: bool) -> None:
-    """Count one more step for each, making the moments where it is the first.
-
-    Parameters that have taken equally many steps share one count, so that it is advanced once; it is replaced, never
-    changed in place, so that one that stands still keeps its own.
-    """
-    advanced: dict[int, Tensor] = {}
-    first: dict[torch.device, Tensor] = {}
-    for param, state in zip(params, states, strict=True):
-        step = state.get("step")
-        if step is None:
-            state["step"] = first.setdefault(param.device, torch.ones((), device=param.device))
-            state["exp_avg"] = torch.zeros_like(param, memory_format=torch.preserve_format)
-            state["exp_avg_sq"] = torch.zeros_like(param, memory_format=torch.preserve_format)
-        else:
-            following = advanced.get(id(step))
-            if following is None:
-                following = advanced[id(step)] = step + 1
-            state["step"] = following
-        if amsgrad and "max_exp_avg_sq" not in state:
-            state["max_exp_avg_sq"] = torch.zeros_like(param, memory_format=torch.preserve_format)
+        Parameters that have taken equally many steps share one count, so that it is advanced once; it is replaced, never
+        changed in place, so that one that stands still keeps its own.
+        """
+        advanced: dict[int, Tensor] = {}
+        first: dict[torch.device, Tensor] = {}
+        for param, state in zip(params, states, strict=True):
+            step = state.get("step")
+            if step is None:
+                state.update(self.initial(param, group))
+                state["step"] = first.setdefault(param.device, torch.ones((), device=param.device))
+            else:
+                following = advanced.get(id(step))
+                if following is None:
+                    following = advanced[id(step)] = step + 1
+                state["step"] = following
+            if group["amsgrad"] and "max_exp_avg_sq" not in state:
+                state["max_exp_avg_sq"] = torch.zeros_like(param, memory_format=torch.preserve_format)

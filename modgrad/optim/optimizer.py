@@ -12,6 +12,7 @@ from torch import Tensor
 
 from modgrad.graph import Parameter
 from modgrad.graph.errors import describe
+from modgrad.graph.mode import mode
 
 Group = dict[str, Any]
 State = dict[str, Any]
@@ -108,6 +109,14 @@ class Optimizer:
             f"{type(self).__name__} does not say how to update: write def update(self, params, grads, states, group)"
         )
 
+    def initial(self, param: Tensor, group: Group) -> State:
+        """A parameter's state before its first update, in which that update changes nothing but the values.
+
+        Whoever must know the state beforehand asks for it, as a traced program does; an optimizer that keeps state and
+        leaves this out can be traced once it has taken a step.
+        """
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         """{"state": {number: state}, "param_groups": [...]}, parameters named by number, in PyTorch's format."""
         number = {id(p): i for i, p in enumerate(self._parameters())}
@@ -164,6 +173,19 @@ def _fitted(state: Mapping[str, Any], parameter: Parameter) -> State:
             else:
                 fitted[name] = value
     return fitted
+
+
+def active(hyper: Any) -> bool:
+    """Whether a hyper-parameter has an effect. One that is an input of a traced program is a tensor, and has."""
+    return isinstance(hyper, Tensor) or bool(hyper)
+
+
+def assign(params: list[Any], position: int, value: Tensor) -> None:
+    """Give a parameter its new value: in place, but for a traced program, in which nothing changes in place."""
+    if mode.tracing:
+        params[position] = value
+    else:
+        params[position].copy_(value)
 
 
 def same_kind(params: list[Tensor], *alongside: list[Any]) -> Iterable[tuple[list[Any], ...]]:

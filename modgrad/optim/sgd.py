@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from modgrad.functional.kernel import running_formulas
-from modgrad.optim.optimizer import Group, Optimizer, State, same_kind
+from modgrad.optim.optimizer import Group, Optimizer, State, active, assign, same_kind
 
 
 def sgd(
@@ -33,10 +33,11 @@ def sgd(
     Sutskever et al. 2013. All of one shape.
     """
     grad = -grad if maximize else grad
-    if weight_decay:
+    if active(weight_decay):
         grad = grad + weight_decay * param
-    if momentum:
-        momentum_buffer = grad if momentum_buffer is None else momentum * momentum_buffer + (1 - dampening) * grad
+    if active(momentum):
+        new = grad if momentum_buffer is None or not active(dampening) else (1 - dampening) * grad
+        momentum_buffer = new if momentum_buffer is None else momentum * momentum_buffer + new
         grad = grad + momentum * momentum_buffer if nesterov else momentum_buffer
     return param - lr * grad, momentum_buffer
 
@@ -81,6 +82,16 @@ class SGD(Optimizer):
         if hyper["nesterov"] and (hyper["momentum"] <= 0 or hyper["dampening"] != 0):
             raise ValueError("SGD(nesterov=True) needs a momentum above 0 and a dampening of 0")
 
+    def initial(self, param: Tensor, group: Group) -> State:
+        if not active(group["momentum"]):
+            return {}
+        if active(group["dampening"]):
+            raise RuntimeError(
+                f"SGD(dampening={group['dampening']}) fills its momentum buffers with the first gradients, undampened, "
+                "and so begins otherwise than it goes on. Take one step first"
+            )
+        return {"momentum_buffer": torch.zeros_like(param, memory_format=torch.preserve_format)}
+
     def update(self, params: list[Any], grads: list[Tensor], states: list[State], group: Group) -> None:
         hyper = {
             "lr": group["lr"],
@@ -91,9 +102,11 @@ class SGD(Optimizer):
             "maximize": group["maximize"],
         }
         if running_formulas():
-            for param, grad, state in zip(params, grads, states, strict=True):
-                new, state["momentum_buffer"] = sgd(param, grad, state.get("momentum_buffer"), **hyper)
-                param.copy_(new)
+            for i, (param, grad, state) in enumerate(zip(params, grads, states, strict=True)):
+                new, momentum_buffer = sgd(param, grad, state.get("momentum_buffer"), **hyper)
+                assign(params, i, new)
+                if momentum_buffer is not None:
+                    state["momentum_buffer"] = momentum_buffer
             return
         if not group["momentum"]:
             for mine, gradients in same_kind(params, grads):

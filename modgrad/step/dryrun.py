@@ -1,0 +1,161 @@
+"""A dry run: the operations that a step does, found by doing them once without consequences.
+
+It takes milliseconds where torch.export takes seconds, so it can be done at every start: what it lists is the content
+that a compiled program is looked up by. And it finds what cannot be traced.
+
+Small steps are run on their real values, as importing what computes shapes alone takes most of a second; large ones on
+shadows, tensors that have everything but values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_SMALL = 2_000_000  # values that a step may hold to be run on them
+
+
+class UntraceableError(RuntimeError):
+    """The step does something that a traced program cannot do."""
+
+
+def dry_run(function: Callable[..., Any], *inputs: Any) -> tuple[list[str], Any]:
+    """The operations that function(*inputs) does, as text, and what it gives. It must change nothing that it is given."""
+    size = sum(x.numel() for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor))
+    record = _Record(real=size <= _SMALL)
+    inputs = pytree.tree_map(lambda x: record.admit(x) if isinstance(x, Tensor) else x, inputs)
+    with record:
+        result = function(*inputs)
+    record.lines.append(f"return {record.text(result)}")
+    return record.lines, result
+
+
+class _Shadow(Tensor):
+    """A tensor's shape, strides, dtype and device, without values."""
+
+    meta: Tensor
+
+    @staticmethod
+    def around(meta: Tensor, device: torch.device) -> Tensor:
+        shadow: Any = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            _Shadow,
+            meta.shape,
+            strides=meta.stride(),
+            storage_offset=meta.storage_offset(),
+            dtype=meta.dtype,
+            device=device,
+        )
+        shadow.meta = meta
+        return shadow
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise RuntimeError(f"{func} on a tensor of a dry run that has ended")
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+
+class _Record(TorchDispatchMode):
+    """Notes each operation with its arguments; tensors by number."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or the first operation would import PyTorch's compiler, which takes two seconds
+
+    def __init__(self, real: bool) -> None:
+        super().__init__()
+        self.real = real
+        self.lines: list[str] = []
+        self.known: dict[int, tuple[int, Tensor]] = {}  # by identity; held, as an identity is one's own only in life
+
+    def admit(self, tensor: Tensor) -> Tensor:
+        """An input of the run."""
+        with torch._C.DisableTorchFunctionSubclass():
+            if self.real:
+                tensor = tensor.detach().as_subclass(Tensor)
+            else:
+                meta = torch.empty_strided(tuple(tensor.shape), tensor.stride(), dtype=tensor.dtype, device="meta")
+                tensor = _Shadow.around(meta, tensor.device)
+        return self._number(tensor)
+
+    def _number(self, tensor: Tensor) -> Tensor:
+        self.known.setdefault(id(tensor), (len(self.known), tensor))
+        return tensor
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = func.name()
+        if name in _ASKING:
+            raise UntraceableError(
+                f"the value of a tensor is asked for ({name}), as item(), bool() and indexing by a mask do; a compiled "
+                "step has none while it is traced. Write torch.where, or leave the decision outside of the step"
+            )
+        if func._schema.is_mutable and isinstance(args[0], Tensor) and id(args[0]) not in self.known:
+            raise UntraceableError(
+                f"{name} changes a tensor that is neither parameter nor buffer, and a compiled step would lose the "
+                "change: assign it as nn.Buffer(tensor)"
+            )
+        self.lines.append(f"{func} {self.text((args, kwargs))}")
+        result = func(*args, **kwargs) if self.real else self._on_shadows(func, args, kwargs)
+        for x in pytree.tree_leaves(result):
+            if isinstance(x, Tensor):
+                self._number(x)
+        self.lines.append(f"-> {self.text(result)}")
+        return result
+
+    def _on_shadows(self, func: Any, args: Any, kwargs: Any) -> Any:
+        given: dict[int, Tensor] = {}
+        device: torch.device | None = None
+
+        def meta(x: Any) -> Any:
+            nonlocal device
+            if not isinstance(x, Tensor):
+                return x
+            if device is None or x.dim():
+                device = x.device
+            if not isinstance(x, _Shadow):
+                return x.to("meta")
+            given[id(x.meta)] = x
+            return x.meta
+
+        metas, named = pytree.tree_map(meta, (args, kwargs))
+        if named.get("device") is not None or device is None:
+            device, named["device"] = torch.device(named.get("device") or "cpu"), torch.device("meta")
+        try:
+            result = func(*metas, **named)
+        except NotImplementedError:
+            import torch._meta_registrations  # noqa: PLC0415, F401 (takes a third of a second)
+
+            result = func(*metas, **named)
+
+        def shadow(x: Any) -> Any:
+            if not isinstance(x, Tensor):
+                return x
+            return given[id(x)] if id(x) in given else _Shadow.around(x, device)
+
+        return pytree.tree_map(shadow, result)
+
+    def text(self, values: Any) -> str:
+        return ", ".join(map(self._one, pytree.tree_leaves(values)))
+
+    def _one(self, x: Any) -> str:
+        if not isinstance(x, Tensor):
+            return repr(x)
+        kind = f"{x.dtype}{tuple(x.shape)}{x.stride()}"
+        if id(x) in self.known:
+            return f"%{self.known[id(x)][0]} {kind}"
+        return f"{_digest(x)} {kind}"  # neither input nor result: what it holds is part of the program
+
+
+_ASKING = {"aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal", "aten::nonzero", "aten::masked_select"}
+
+
+def _digest(tensor: Tensor) -> str:
+    data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    return hashlib.sha256(data).hexdigest()[:16]

@@ -1,0 +1,84 @@
+"""Where each operation of a traced step came from: which module, and whether its forward or its backward."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from torch import Tensor
+from torch.fx import Node
+from torch.fx.traceback import annotate, preserve_node_meta
+
+from modgrad.graph import Module
+from modgrad.graph.mode import switched
+
+_KEY = "modgrad"
+
+
+@contextmanager
+def locating(roots: dict[str, Module]) -> Iterator[None]:
+    """Inside, operations that are traced carry where they came from. roots: modules by the prefix of their names."""
+    paths: dict[int, str] = {}
+    for prefix, root in roots.items():
+        for path, module in root.named_modules():
+            paths.setdefault(id(module), ".".join(part for part in (prefix, path) if part))
+
+    def locate(module: Module) -> Located:
+        path = paths.get(id(module))
+        kind = type(module).__name__
+        if path is None:  # an operator, as in x + y: it belongs to the module whose forward is running
+            path = _enclosing(paths)
+        return Located(module, f"{path} ({kind})" if path else kind)
+
+    with preserve_node_meta(), switched(locate=locate):
+        yield
+
+
+def at(place: str) -> Any:
+    """Inside, operations that are traced carry this place."""
+    return annotate({_KEY: place})
+
+
+def place_of(node: Node) -> str:
+    """The place that a node carries, "" if none."""
+    return node.meta.get("custom", {}).get(_KEY, "")
+
+
+class Located:
+    """Stands for a primitive in a traced call, and says where its operations come from."""
+
+    def __init__(self, module: Any, place: str) -> None:
+        self._module, self._place = module, place
+
+    def forward(self, *inputs: Any) -> Any:
+        with at(f"{self._place}.forward"):
+            return self._module.forward(*inputs)
+
+    def backward(self, *grads: Any) -> Any:
+        with at(f"{self._place}.backward"):
+            return self._module.backward(*grads)
+
+    def parameter_gradients(self, *grads: Any) -> dict[str, Tensor | None]:
+        with at(f"{self._place}.parameter_gradients"):
+            return self._module.parameter_gradients(*grads)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+    def __str__(self) -> str:
+        return str(self._module)
+
+
+def _enclosing(paths: dict[int, str]) -> str:
+    """The name of the innermost module whose forward is running."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code.co_name == "forward":
+            path = paths.get(id(frame.f_locals.get("self")))
+            if path is not None:
+                return path
+        frame = frame.f_back
+    return ""

@@ -1,0 +1,213 @@
+"""TrainingStep: model, criterion and optimizer as one thing to be called once for each batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from modgrad.graph import Module, Parameter, no_grad
+from modgrad.graph.call import plain
+from modgrad.graph.errors import describe
+from modgrad.graph.walk import backward
+from modgrad.optim import Optimizer
+from modgrad.optim.clipping import clip_grad_norm_
+from modgrad.step import state as states
+from modgrad.step.listing import TracedStep
+
+if TYPE_CHECKING:
+    from modgrad.step.compiled import CompiledStep
+
+_plainly = torch._C.DisableTorchFunctionSubclass
+
+
+class TrainingStep:
+    """One step of training as a value: `loss = step(x, y)` runs forward, backward and update.
+
+    >>> from modgrad import nn, optim
+    >>> model = nn.Linear(2, 3)
+    >>> step = TrainingStep(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
+    >>> loss = step(torch.randn(8, 2), torch.randint(3, (8,)))
+
+    model: called with all of the batch but its last part. criterion: called with what the model gave and the last part.
+    optimizer: updates those of its parameters whose grad_f is True.
+    clip: the largest 2-norm that the gradients of one update may have, taken together; None leaves them as they are.
+    accumulate: over how many calls the gradients are averaged before an update. The equal of one call with a batch that
+        many times as large, where the loss is a mean over equally large batches.
+    scheduler: anything whose `step()` changes the optimizer's `param_groups`; called after each update.
+    fuse_update: update each parameter as soon as its gradient is there, and let the gradient go, so that the gradients
+        never all exist at once. Not with `clip`.
+
+    The step owns the gradients: none is left afterwards, but for sums that are still to be added to. Model and
+    optimizer keep all other state, which is current after every step.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        criterion: Module,
+        optimizer: Optimizer,
+        clip: float | None = None,
+        accumulate: int = 1,
+        scheduler: Any = None,
+        *,
+        fuse_update: bool = False,
+    ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"TrainingStep: optimizer is {describe(optimizer)}, expected one of modgrad.optim. PyTorch's own "
+                "optimizers work in a loop of your own, with loss.backward() and optimizer.step()"
+            )
+        for name, module in (("model", model), ("criterion", criterion)):
+            if not isinstance(module, Module):
+                raise TypeError(f"TrainingStep: {name} is {describe(module)}, expected a modgrad.nn.Module")
+        if clip is not None and not clip > 0:
+            raise ValueError(f"TrainingStep(clip={clip}): expected a norm above 0, or None for no clipping")
+        if not (isinstance(accumulate, int) and accumulate >= 1):
+            raise ValueError(f"TrainingStep(accumulate={accumulate!r}): expected a number of calls, from 1 up")
+        if scheduler is not None and not callable(getattr(scheduler, "step", None)):
+            raise TypeError(f"TrainingStep: scheduler is {describe(scheduler)}, expected something with a step()")
+        if fuse_update and clip is not None:
+            raise ValueError(
+                "TrainingStep(fuse_update=True, clip=...): the norm of all gradients is known only when the last one "
+                "is there, so no parameter could be updated before. Leave one of the two out"
+            )
+        self.model, self.criterion, self.optimizer = model, criterion, optimizer
+        self.clip, self.accumulate, self.scheduler, self.fuse_update = clip, accumulate, scheduler, fuse_update
+        self.accumulated = 0  # calls since the last update
+        self.program: TracedStep | None = None  # what `trace` found last
+        updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        self._others = [p for p in self.parameters().values() if id(p) not in updated]
+        strangers = updated - {id(p) for p in self.parameters().values()}
+        if strangers:
+            raise ValueError(
+                f"TrainingStep: {len(strangers)} of the optimizer's parameters belong neither to the model nor to the "
+                "criterion, and would never get a gradient: give the optimizer model.parameters()"
+            )
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Every parameter by name: the model's own names, those of the criterion after "criterion."."""
+        return states.named_parameters(self.model, self.criterion)
+
+    def __call__(self, *batch: Any) -> Tensor:
+        """Train on one batch. Returns its loss, from before the update, as a plain tensor."""
+        inputs, target = parts(batch)
+        first = self.accumulated == 0
+        last = self.accumulated + 1 == self.accumulate
+        if first:
+            self._forget()
+        loss = self.criterion(self.model(*inputs), target)
+        value = plain(loss)
+        if value is loss:
+            raise RuntimeError(
+                "TrainingStep: the loss was not recorded, so that nothing would be trained. Is every parameter frozen, "
+                "or the call within nn.no_grad()?"
+            )
+        gradient = None if self.accumulate == 1 else torch.full_like(value, 1 / self.accumulate)
+        if self.fuse_update and last:
+            self._backward_and_update(loss, gradient)
+        else:
+            loss.backward(gradient)
+        self.accumulated += 1
+        if last:
+            self._update()
+        return value
+
+    def evaluate(self, *batch: Any) -> Tensor:
+        """The loss of a batch, by the forward alone, with model and criterion in evaluation mode. Nothing changes."""
+        inputs, target = parts(batch)
+        modules = [*self.model.modules(), *self.criterion.modules()]
+        training = [module.training for module in modules]
+        try:
+            self.model.eval()
+            self.criterion.eval()
+            with no_grad():
+                return plain(self.criterion(self.model(*inputs), target))
+        finally:
+            for module, before in zip(modules, training, strict=True):
+                module.training = before
+
+    @property
+    def state(self) -> states.State:
+        """All that a step reads and changes, by kind and name: the very tensors that model and optimizer hold.
+
+        parameters, buffers, optimizer (its state of each parameter), gradients and count (of calls since the last
+        update, where they are accumulated), schedule (the optimizer's numbers, as they are now).
+        """
+        parameters = self.parameters()
+        states.complete(self.optimizer, parameters)
+        found: states.State = {}
+        with _plainly():
+            for place in self.places():
+                found.setdefault(place.kind, {})[place.name] = place.get().detach()
+            if self.accumulate > 1:
+                found[states.GRADIENTS] = {
+                    name: torch.zeros_like(p) if p.grad is None else p.grad
+                    for name, p in states.updated(self.optimizer, parameters)
+                }
+                found[states.COUNT] = {states.COUNT: torch.tensor(self.accumulated)}
+        groups = self.optimizer.param_groups
+        found[states.SCHEDULE] = {
+            hyper.label: torch.tensor(hyper.get(groups), dtype=torch.float64) for hyper in states.hypers(self.optimizer)
+        }
+        return found
+
+    def places(self) -> list[states.Place]:
+        """Where the tensors of the state are kept, each by its owner."""
+        return states.places(self.model, self.criterion, self.optimizer, self.parameters())
+
+    def compile(self, backend: str | None = None, steps: int = 1, dynamic: bool | None = None) -> CompiledStep:
+        """This step as machine code, to be called in the same way."""
+        from modgrad.step.compiled import CompiledStep  # noqa: PLC0415
+
+        return CompiledStep(self, backend or "aotinductor", steps, dynamic)
+
+    def trace(self, *batch: Any, dynamic: bool = True) -> Any:
+        """The step as a pure function (state, batch) -> (state, loss): a torch.export.ExportedProgram.
+
+        `step.state` is such a state, `(x, y)` such a batch. The batch size is free where the model allows it, unless
+        `dynamic` is False. Gradients are the operations named grad_..., what the update gives those named new_...;
+        `print(step.program)` shows each operation with the module whose forward or backward it came from.
+        """
+        from modgrad.step.program import export  # noqa: PLC0415 (torch.export takes a second to import)
+
+        parts(batch)
+        self.program = TracedStep(export(self, self.state, batch, dynamic))
+        return self.program.exported
+
+    def _update(self) -> None:
+        self.accumulated = 0
+        if self.clip is not None:
+            clip_grad_norm_([p for _, p in states.updated(self.optimizer, self.parameters())], self.clip)
+        self.optimizer.step()
+        self._forget()
+        if self.scheduler is not None:
+            self.scheduler.step()
+
+    def _forget(self) -> None:
+        self.optimizer.zero_grad()
+        with _plainly():
+            for parameter in self._others:
+                parameter.grad = None
+
+    def _backward_and_update(self, loss: Any, gradient: Tensor | None) -> None:
+        group_of = {id(p): group for group in self.optimizer.param_groups for p in group["params"] if p.grad_f}
+
+        def arrived(parameter: Any) -> None:
+            group = group_of.get(id(parameter))
+            if group is not None and parameter.grad is not None:
+                self.optimizer.update([parameter], [parameter.grad], [self.optimizer.state[parameter]], group)
+                parameter.grad = None
+
+        backward(loss, gradient, retain=False, arrived=arrived)
+
+
+def parts(batch: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+    """The model's inputs and the criterion's target."""
+    if len(batch) < 2:
+        raise TypeError(
+            f"step was given {len(batch)} argument{'' if len(batch) == 1 else 's'}: write step(x, y), the model's "
+            "inputs and then the criterion's target"
+        )
+    return batch[:-1], batch[-1]
