@@ -12,6 +12,7 @@ class _Mode(threading.local):
     tracing: bool = False  # True while a step is traced: records hang on the tensors themselves
     ordinary: bool = True  # recording, and none of the other two: one question for every call of a primitive
     computing: bool = False  # True inside a primitive's forward or backward (told while tracing only)
+    randomness: Any = None  # the Randomness that random primitives draw from; None for torch's own generator
 
 
 mode = _Mode()
