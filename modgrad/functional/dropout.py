@@ -23,7 +23,13 @@ def dropout_scale(p: float) -> float:
     return 0.0 if p == 1 else 1 / (1 - p)
 
 
-@kernel(lambda input, p: torch.native_dropout(input, p, True))
+def _dropout_kernel(input: Tensor, p: float) -> tuple[Tensor, Tensor]:
+    if p == 1:  # for which the kernel moves the generator on, and PyTorch's dropout does not
+        return dropout.formula(input, p)  # type: ignore[attr-defined]
+    return torch.native_dropout(input, p, True)
+
+
+@kernel(_dropout_kernel)
 def dropout(input: Tensor, p: float) -> tuple[Tensor, Tensor]:
     """y = x m / (1 - p), with m = 1 at each element by itself with probability 1 - p, else 0.   input: any shape.
 
@@ -70,10 +76,11 @@ def hash32(words: Tensor) -> Tensor:
 def random_key(seed: Tensor, number: int) -> Tensor:
     """The key of one drawing: two words of 32 bits.
 
-    seed (2) int64: (seed, number of the step), of which the lower 32 bits count. number: of the drawing in the step.
-    Different seeds or steps always have different keys; different drawings do, but for a chance of 2^-64.
+    seed (2) int64: (seed, number of the step). number: of the drawing in the step.
+    Seeds and steps below 2^32 always have different keys; larger ones and different drawings do, but for a chance of
+    2^-64.
     """
-    words = hash32(seed & WORD)
+    words = hash32(seed & WORD) ^ ((seed >> 32) & WORD)
     words = words + _CROSS * words.flip(0) + (number + 1) * _STRIDE % 2**32
     return hash32(words & WORD)
 
