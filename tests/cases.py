@@ -51,6 +51,7 @@ class Case:
     training: bool = True
     dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16)  # beside float64
     smooth: bool = True  # whether central differences can be taken
+    is_derivative: bool = True  # False where what backward gives is meant to be something else
     saves: bool = True  # whether something is saved for backward
 
     def __str__(self) -> str:
@@ -101,9 +102,14 @@ def numbers(below: int, *shapes: tuple[int, ...], dtype: torch.dtype = torch.int
     return lambda: tuple(torch.randint(0, below, shape, dtype=dtype) for shape in shapes)
 
 
+def rows(indices: list[Any]) -> Callable[[], Inputs]:
+    """These very indices."""
+    return lambda: (torch.tensor(indices),)
+
+
 def layer(name: str, *inputs: Callable[[], Inputs], label: str = "", args: tuple[Any, ...] = (), **rest: Any) -> Case:
     """A layer with a twin of the same name and arguments."""
-    row = {key: rest.pop(key) for key in ("empty", "training", "dtypes", "smooth", "saves") if key in rest}
+    row = {key: rest.pop(key) for key in ("empty", "training", "dtypes", "is_derivative", "saves") if key in rest}
     return Case(
         name=f"{name}{'-' if label else ''}{label}",
         make=lambda: getattr(nn, name)(*args, **rest),
@@ -234,8 +240,15 @@ CASES = [
         args=(4, 3),
         empty=numbers(4, (0, 2)),
     ),
-    layer("Embedding", numbers(4, (9,)), label="padding", args=(4, 3, -2), smooth=False),  # whose slope is left out
-    layer("Embedding", numbers(4, (2, 7)), label="by frequency", args=(4, 3), scale_grad_by_freq=True, smooth=False),
+    layer("Embedding", rows([0, 2, 2, 1]), label="padding", args=(4, 3, -2), is_derivative=False),
+    layer(
+        "Embedding",
+        rows([[0, 2, 2], [2, 1, 0]]),
+        label="by frequency",
+        args=(4, 3),
+        scale_grad_by_freq=True,
+        is_derivative=False,
+    ),
     layer("MaxPool2d", distinct((2, 3, 6, 5)), distinct((3, 6, 5)), args=(2,)),
     layer("MaxPool2d", distinct((2, 3, 7, 8)), label="overlapping", args=((3, 2),), stride=(2, 1), padding=(1, 0)),
     layer("MaxPool2d", distinct((2, 3, 8, 7)), label="dilated", args=(2, 3), dilation=2, ceil_mode=True),

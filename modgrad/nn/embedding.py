@@ -23,6 +23,8 @@ class Embedding(Primitive):
         taken; the scaling has no part in the gradient.
     scale_grad_by_freq: a row's gradient is the mean over the places that it was taken for, not the sum.
     sparse: refused, as gradients here are of their parameter's own layout.
+
+    With padding_idx or scale_grad_by_freq the gradient is, on purpose, not the derivative; check.gradients says so.
     """
 
     weight: Parameter

@@ -134,7 +134,7 @@ class LayerNorm(Primitive):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (int(normalized_shape),)
         if not shape:
             raise ValueError("LayerNorm(normalized_shape=()): expected a number, or at least one, to normalize over")
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine

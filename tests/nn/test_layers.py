@@ -186,6 +186,7 @@ def test_layer_norm_explains_what_it_was_given() -> None:
         nn.LayerNorm(4)(torch.ones(3, 4, dtype=torch.float64))
     with pytest.raises(ValueError, match="at least one"):
         nn.LayerNorm(())
+    assert nn.LayerNorm(torch.tensor(4)).normalized_shape == (4,), "any kind of integer"  # type: ignore[arg-type]
     layer = nn.LayerNorm(4)
     for value in (layer.weight, layer.bias):
         assert value is not None
