@@ -51,6 +51,7 @@ class Case:
     training: bool = True
     dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16)  # beside float64
     smooth: bool = True  # whether central differences can be taken
+    is_derivative: bool = True  # False where what backward gives is meant to be something else
     saves: bool = True  # whether something is saved for backward
 
     def __str__(self) -> str:
@@ -96,9 +97,19 @@ def with_indices(shape: tuple[int, ...], *indices: list[int]) -> Callable[[], In
     return lambda: (torch.randn(shape, dtype=torch.float64), *map(torch.tensor, indices))
 
 
+def numbers(below: int, *shapes: tuple[int, ...], dtype: torch.dtype = torch.int64) -> Callable[[], Inputs]:
+    """Integers from 0 to below - 1, as an index."""
+    return lambda: tuple(torch.randint(0, below, shape, dtype=dtype) for shape in shapes)
+
+
+def rows(indices: list[Any]) -> Callable[[], Inputs]:
+    """These very indices."""
+    return lambda: (torch.tensor(indices),)
+
+
 def layer(name: str, *inputs: Callable[[], Inputs], label: str = "", args: tuple[Any, ...] = (), **rest: Any) -> Case:
     """A layer with a twin of the same name and arguments."""
-    row = {key: rest.pop(key) for key in ("empty", "training", "dtypes", "saves") if key in rest}
+    row = {key: rest.pop(key) for key in ("empty", "training", "dtypes", "is_derivative", "saves") if key in rest}
     return Case(
         name=f"{name}{'-' if label else ''}{label}",
         make=lambda: getattr(nn, name)(*args, **rest),
@@ -131,6 +142,8 @@ CASES = [
     layer("ReLU", normal((5, 4)), normal(()), normal((2, 3, 4)), empty=normal((0, 4))),
     layer("Tanh", normal((5, 4)), normal(()), empty=normal((0, 4))),
     layer("Sigmoid", normal((5, 4)), normal(()), empty=normal((0, 4))),
+    layer("GELU", normal((5, 4)), normal(()), empty=normal((0, 4))),
+    layer("GELU", normal((5, 4)), normal(()), label="tanh", approximate="tanh", empty=normal((0, 4))),
     layer("Softmax", normal((5, 4)), normal((3,)), normal((2, 3, 4)), args=(-1,), empty=normal((0, 4))),
     layer("Softmax", normal((2, 3, 4)), label="dim 1", args=(1,)),
     layer("LogSoftmax", normal((5, 4)), normal((3,)), normal((2, 3, 4)), args=(-1,), empty=normal((0, 4))),
@@ -212,6 +225,30 @@ CASES = [
     ),
     layer("BatchNorm2d", normal((4, 3, 2, 5)), label="not affine", args=(3,), affine=False, momentum=None),
     layer("BatchNorm2d", normal((4, 3, 2, 5)), label="untracked", args=(3,), track_running_stats=False, training=False),
+    layer("LayerNorm", normal((5, 4)), normal((4,)), normal((2, 3, 4)), args=(4,), empty=normal((0, 4))),
+    layer("LayerNorm", normal((2, 3, 4)), normal((3, 4)), label="two dims", args=((3, 4),), bias=False),
+    layer("LayerNorm", normal((2, 5)), label="not affine", args=([5], 0.1), elementwise_affine=False),
+    layer("Dropout", normal((5, 4)), normal(()), normal((2, 3, 4)), empty=normal((0, 4))),
+    layer("Dropout", normal((5, 4)), label="rare", args=(0.1,)),
+    layer("Dropout", normal((5, 4)), label="all", args=(1.0,)),
+    layer(
+        "Embedding",
+        numbers(4, (5,)),
+        numbers(4, ()),
+        numbers(4, (2, 3), dtype=torch.int32),
+        numbers(4, (2, 1, 3)),
+        args=(4, 3),
+        empty=numbers(4, (0, 2)),
+    ),
+    layer("Embedding", rows([0, 2, 2, 1]), label="padding", args=(4, 3, -2), is_derivative=False),
+    layer(
+        "Embedding",
+        rows([[0, 2, 2], [2, 1, 0]]),
+        label="by frequency",
+        args=(4, 3),
+        scale_grad_by_freq=True,
+        is_derivative=False,
+    ),
     layer("MaxPool2d", distinct((2, 3, 6, 5)), distinct((3, 6, 5)), args=(2,)),
     layer("MaxPool2d", distinct((2, 3, 7, 8)), label="overlapping", args=((3, 2),), stride=(2, 1), padding=(1, 0)),
     layer("MaxPool2d", distinct((2, 3, 8, 7)), label="dilated", args=(2, 3), dilation=2, ceil_mode=True),

@@ -113,6 +113,8 @@ def _first_forms(module: Module) -> Iterator[Form]:
         entries = told.get("num_embeddings")
         if isinstance(entries, int):
             yield from [((4,), entries), ((2, 4), entries)]
+        if isinstance(told.get("normalized_shape"), tuple):
+            yield (4, *told["normalized_shape"]), None
         if isinstance(features, int):
             yield from [((4, features), None), ((2, 3, features), None)]
         if isinstance(channels, int):

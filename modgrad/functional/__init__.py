@@ -2,11 +2,13 @@
 
 `f` computes, `f_backward` is its derivative; where there are several, `f_grad_input`, `f_grad_weight`, ... In all of
 them `grad` is dL/dy, the gradient of the loss with respect to the output. By family: `activation`, `arithmetic`,
-`linear`, `convolution`, `normalization`, `pooling`, `reduction`, `shape`, `loss`. `kernel` holds what lets a fast
-kernel stand in for a formula; inside `formulas()` the formulas run.
+`linear`, `embedding`, `convolution`, `normalization`, `dropout`, `pooling`, `reduction`, `shape`, `loss`. `kernel`
+holds what lets a fast kernel stand in for a formula; inside `formulas()` the formulas run.
 """
 
 from modgrad.functional.activation import (
+    gelu,
+    gelu_backward,
     log_softmax,
     log_softmax_backward,
     relu,
@@ -56,6 +58,20 @@ from modgrad.functional.convolution import (
     conv2d_grad_input,
     conv2d_grad_weight,
 )
+from modgrad.functional.dropout import (
+    dropout,
+    dropout_backward,
+    dropout_mask,
+    dropout_masked,
+    dropout_scale,
+    hash32,
+    random_key,
+)
+from modgrad.functional.embedding import (
+    embedding,
+    embedding_backward,
+    embedding_renormalized,
+)
 from modgrad.functional.kernel import (
     PAIRS,
     formulas,
@@ -82,6 +98,8 @@ from modgrad.functional.normalization import (
     batch_norm_apply,
     batch_norm_apply_backward,
     batch_norm_backward,
+    layer_norm,
+    layer_norm_backward,
 )
 from modgrad.functional.pooling import (
     adaptive_avg_pool2d,
@@ -136,12 +154,25 @@ __all__ = [
     "div",
     "div_grad_input",
     "div_grad_other",
+    "dropout",
+    "dropout_backward",
+    "dropout_mask",
+    "dropout_masked",
+    "dropout_scale",
+    "embedding",
+    "embedding_backward",
+    "embedding_renormalized",
     "exp",
     "exp_backward",
     "expand",
     "formulas",
+    "gelu",
+    "gelu_backward",
+    "hash32",
     "is_probabilities",
     "kernel",
+    "layer_norm",
+    "layer_norm_backward",
     "linear",
     "linear_grad_bias",
     "linear_grad_input",
@@ -169,6 +200,7 @@ __all__ = [
     "pow",
     "pow_grad_input",
     "pow_grad_other",
+    "random_key",
     "relu",
     "relu_backward",
     "reshape",

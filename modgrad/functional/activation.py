@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -66,3 +69,35 @@ def log_softmax(input: Tensor, dim: int) -> Tensor:
 def log_softmax_backward(grad: Tensor, output: Tensor, dim: int) -> Tensor:
     """dL/dx_i = dL/dy_i - e^y_i sum_j dL/dy_j.   grad, output: alike."""
     return grad - torch.exp(output) * grad.sum(dim, keepdim=True)
+
+
+_gelu: Any = torch._C._nn.gelu
+_gelu_backward = direct(aten.gelu_backward.default)
+# gelu's approximation by tanh: Phi(x) = (1 + tanh(k (x + c x^3))) / 2
+_K, _C = math.sqrt(2 / math.pi), 0.044715
+
+
+@kernel(lambda input, approximate="none": _gelu(input, approximate=approximate))
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """y = x Phi(x), with Phi the normal distribution function; or "tanh", near to it.   Hendrycks & Gimpel 2016, eq. 2.
+
+    Phi(x) = (1 + erf(x / sqrt 2)) / 2, or (1 + tanh(k (x + c x^3))) / 2 with k = sqrt(2 / pi), c = 0.044715.
+    """
+    if approximate == "tanh":
+        return 0.5 * input * (1 + torch.tanh(_K * (input + _C * input**3)))
+    return 0.5 * input * (1 + torch.erf(input / math.sqrt(2)))
+
+
+@kernel(lambda grad, input, approximate="none": _gelu_backward(grad, input, approximate=approximate))
+def gelu_backward(grad: Tensor, input: Tensor, approximate: str = "none") -> Tensor:
+    """dL/dx = dL/dy (Phi(x) + x phi(x)), with phi = Phi' the normal density.   grad, input: alike.
+
+    phi(x) = e^(-x^2 / 2) / sqrt(2 pi), or (1 - t^2) k (1 + 3 c x^2) / 2 with t the tanh.
+    """
+    if approximate == "tanh":
+        t = torch.tanh(_K * (input + _C * input**3))
+        distribution, density = (1 + t) / 2, (1 - t * t) * (_K * (1 + 3 * _C * input**2)) / 2
+    else:
+        distribution = (1 + torch.erf(input / math.sqrt(2))) / 2
+        density = torch.exp(-input * input / 2) / math.sqrt(2 * math.pi)
+    return grad * (distribution + input * density)

@@ -1,20 +1,26 @@
-"""Batch normalization, with its derivatives.   Ioffe & Szegedy 2015.
+"""Normalizations, each with its derivatives. Gradients come as a triple: of the input, the weight, the bias.
 
-Shapes: input (N, C, ...), one mean, variance, weight and bias for each channel (C). Means and sums are over every
-dimension but the channels'. Gradients come as a triple: of the input, the weight, the bias.
+Batch normalization, Ioffe & Szegedy 2015. Shapes: input (N, C, ...), one mean, variance, weight and bias for each
+channel (C). Means and sums are over every dimension but the channels'.
+
+Layer normalization, Ba et al. 2016. Shapes: input (..., *S), where S is `shape`, the dimensions that means are over;
+weight and bias S; mean and scale (..., 1, ...), with ones in place of S.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from modgrad.functional.kernel import kernel
+from modgrad.functional.kernel import direct, kernel
 
 Three = tuple[Tensor, Tensor, Tensor]
+Wanted = tuple[Tensor | None, Tensor | None, Tensor | None]
 _backward = torch.ops.aten.native_batch_norm_backward.default
+_layer_norm_backward = direct(torch.ops.aten.native_layer_norm_backward.default)
 
 
 def _batch_norm_kernel(
@@ -121,3 +127,67 @@ def _affine(output: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tenso
     if weight is not None:
         output = output * _channels(weight, output)
     return output if bias is None else output + _channels(bias, output)
+
+
+@kernel(lambda input, shape, weight, bias, eps: torch.native_layer_norm(input, shape, weight, bias, eps))
+def layer_norm(
+    input: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """y = (x - m) r w + b, with the mean m and variance v over the dimensions of `shape`, and r = 1 / sqrt(v + eps).
+
+    Returns y, m, r.
+    """
+    dims = list(range(-len(shape), 0))
+    mean = input.mean(dims, keepdim=True)
+    variance = ((input - mean) ** 2).mean(dims, keepdim=True)
+    scale = torch.rsqrt(variance + eps)
+    output = (input - mean) * scale
+    if weight is not None:
+        output = output * weight
+    return output if bias is None else output + bias, mean, scale
+
+
+def _layer_norm_backward_kernel(
+    grad: Tensor,
+    input: Tensor,
+    shape: Sequence[int],
+    mean: Tensor,
+    scale: Tensor,
+    weight: Tensor | None,
+    wanted: Sequence[bool] = (True, True, True),
+) -> Wanted:
+    # The kernel asks for a bias only to know of what kind its gradient is to be: the weight's.
+    return _layer_norm_backward(grad, input, shape, mean, scale, weight, weight, list(wanted))
+
+
+@kernel(_layer_norm_backward_kernel)
+def layer_norm_backward(
+    grad: Tensor,
+    input: Tensor,
+    shape: Sequence[int],
+    mean: Tensor,
+    scale: Tensor,
+    weight: Tensor | None,
+    wanted: Sequence[bool] = (True, True, True),
+) -> Wanted:
+    """With z = (x - m) r, the normalised input, g = dL/dy and h = w g = dL/dz; m and r depend on x:
+
+    dL/db = sum g      over all dimensions but those of S
+    dL/dw = sum g z    likewise
+    dL/dx = r (h - mean(h) - z mean(h z))    means over the dimensions of S
+
+    For dm/dx_i = 1/n and dr/dx_i = -r^2 z_i / n, so dz_j/dx_i = r (1[i = j] - 1/n - z_i z_j / n).
+    wanted: which of the three to give, of the input, the weight, the bias; None for the others.
+    """
+    inner = list(range(-len(shape), 0))
+    outer = list(range(input.dim() - len(shape)))
+    z = (input - mean) * scale
+    grad_input = grad_weight = grad_bias = None
+    if wanted[0]:
+        h = grad if weight is None else grad * weight
+        grad_input = scale * (h - h.mean(inner, keepdim=True) - z * (h * z).mean(inner, keepdim=True))
+    if wanted[1]:
+        grad_weight = (grad * z).sum(outer) if outer else grad * z
+    if wanted[2]:
+        grad_bias = grad.sum(outer) if outer else grad.clone()
+    return grad_input, grad_weight, grad_bias

@@ -2,13 +2,26 @@
 
 In the order that data goes through: `module` (Module) is called and calls a `primitive` (Primitive), which leaves a
 `call` (Call) and gives a `variable` (Variable, Parameter); `dispatch` turns operators into primitives; `walk` goes
-back; `mode` holds the switches.
+back; `mode` holds the switches, `randomness` what is drawn from where torch's generator must not be.
 """
 
 from modgrad.graph.call import Call
 from modgrad.graph.mode import keep_values, no_grad
 from modgrad.graph.module import Buffer, Module
-from modgrad.graph.primitive import Primitive, call_in_turn
+from modgrad.graph.primitive import Passing, Primitive, call_in_turn
+from modgrad.graph.randomness import Randomness
 from modgrad.graph.variable import Parameter, Variable
 
-__all__ = ["Buffer", "Call", "Module", "Parameter", "Primitive", "Variable", "call_in_turn", "keep_values", "no_grad"]
+__all__ = [
+    "Buffer",
+    "Call",
+    "Module",
+    "Parameter",
+    "Passing",
+    "Primitive",
+    "Randomness",
+    "Variable",
+    "call_in_turn",
+    "keep_values",
+    "no_grad",
+]

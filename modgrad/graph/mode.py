@@ -13,6 +13,7 @@ class _Mode(threading.local):
     ordinary: bool = True  # recording, and none of the other two: one question for every call of a primitive
     locate: Any = None  # told by whoever traces: gives what stands for a module, and notes where each operation came from
     computing: bool = False  # True inside a primitive's forward or backward (told while tracing only)
+    randomness: Any = None  # the Randomness that random primitives draw from; None for torch's own generator
 
 
 mode = _Mode()

@@ -87,6 +87,22 @@ class Primitive(Module):
         return _surface(output, call) if call.outputs else _surface_all(output, call)
 
 
+class Passing(Primitive):
+    """A primitive that at times is the identity, as dropout in evaluation.
+
+    passes(): whether it is so now. Then a call gives back its input itself, and neither `forward` nor `backward` runs.
+    """
+
+    def passes(self) -> bool:
+        raise RuntimeError(f"{type(self).__name__} has no passes: write def passes(self), whether it is the identity")
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        if self.passes():
+            (input,) = _in_order(self, inputs, named) if named else inputs
+            return input
+        return super().__call__(*inputs, **named)
+
+
 def call_in_turn(modules: Iterable[Module], input: Any) -> Any:
     """The same as `for module in modules: input = module(input)`, for less.
 
@@ -95,11 +111,17 @@ def call_in_turn(modules: Iterable[Module], input: Any) -> Any:
     waiting = iter(modules)
     module = next(waiting, None)
     while module is not None:
-        if type(module).__call__ is _call_primitive and mode.ordinary and type(input) in (Variable, Tensor):
+        if _runs(module) and mode.ordinary and type(input) in (Variable, Tensor):
             input, module = _run(module, waiting, input)
         else:
             input, module = module(input), next(waiting, None)
     return input
+
+
+def _runs(module: Any) -> bool:
+    """Whether calling `module` now is what `Primitive.__call__` does."""
+    call = type(module).__call__
+    return call is _call_primitive or (call is _call_passing and not module.passes())
 
 
 def _run(module: Any, waiting: Iterator[Module], input: Any) -> tuple[Any, Module | None]:
@@ -134,7 +156,10 @@ def _run(module: Any, waiting: Iterator[Module], input: Any) -> tuple[Any, Modul
                 source = (call, 0)
                 wanted = True
             if type(module).__call__ is not _call_primitive:
-                break
+                while type(module).__call__ is _call_passing and module.passes():
+                    module = next(waiting, None)
+                if not _runs(module):
+                    break
     if wanted or parameters:
         input = _surface(input, call) if call.outputs else _surface_all(input, call)
     return input, module
@@ -172,6 +197,7 @@ def _surface(output: Tensor, call: Call) -> Any:
 
 
 _call_primitive = Primitive.__call__  # what a class that calls its primitives in its own way has not
+_call_passing = Passing.__call__
 _NO_PARAMETERS: dict[str, Any] = {}
 
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from modgrad import nn
+from modgrad.graph.call import is_parameter
 from modgrad.graph.dispatch import operator
 
 
@@ -81,3 +82,51 @@ def _cross_entropy(
 ) -> Any:
     loss = nn.CrossEntropyLoss(weight, size_average, ignore_index, reduce, reduction, label_smoothing)
     return loss(input, target)
+
+
+@operator(F.gelu)
+def _gelu(input: Any, *, approximate: str = "none") -> Any:
+    return nn.GELU(approximate)(input)
+
+
+@operator(F.layer_norm)
+def _layer_norm(
+    input: Any,
+    normalized_shape: Any,
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+) -> Any:
+    output = nn.LayerNorm(normalized_shape, eps, elementwise_affine=False)(input)
+    if weight is not None:
+        output = output * weight
+    return output if bias is None else output + bias
+
+
+@operator(F.dropout)
+def _dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    if inplace:
+        raise RuntimeError("dropout(inplace=True): a Variable is never changed in place; write x = F.dropout(x, ...)")
+    return nn.Dropout(p).train(training)(input)
+
+
+@operator(F.embedding)
+def _embedding(
+    input: Any,
+    weight: Any,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Any:
+    if not is_parameter(weight):
+        raise RuntimeError(
+            "embedding: expected an nn.Parameter as weight; of a Variable take the rows by weight[input]"
+        )
+    rows, columns = weight.shape
+    layer = nn.Embedding(
+        rows, columns, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, _weight=weight.data
+    )
+    layer.weight = weight
+    return layer(input)

@@ -2,23 +2,29 @@
 
 from modgrad.graph import Buffer, Call, Module, Parameter, Primitive, Variable, keep_values, no_grad
 from modgrad.nn import init, operators
-from modgrad.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from modgrad.nn.activation import GELU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from modgrad.nn.container import ModuleDict, ModuleList, Sequential
 from modgrad.nn.convolution import Conv2d
+from modgrad.nn.dropout import Dropout
+from modgrad.nn.embedding import Embedding
 from modgrad.nn.linear import Flatten, Identity, Linear
 from modgrad.nn.loss import CrossEntropyLoss, MSELoss
-from modgrad.nn.normalization import BatchNorm2d
+from modgrad.nn.normalization import BatchNorm2d, LayerNorm
 from modgrad.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
 
 __all__ = [
+    "GELU",
     "AdaptiveAvgPool2d",
     "BatchNorm2d",
     "Buffer",
     "Call",
     "Conv2d",
     "CrossEntropyLoss",
+    "Dropout",
+    "Embedding",
     "Flatten",
     "Identity",
+    "LayerNorm",
     "Linear",
     "LogSoftmax",
     "MSELoss",

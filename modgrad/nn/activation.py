@@ -52,6 +52,27 @@ class Sigmoid(_OfOutput):
     derivative = staticmethod(functional.sigmoid_backward)
 
 
+class GELU(Primitive):
+    """y = x Phi(x), with Phi the normal distribution function; approximate: "none", or "tanh" for one by tanh."""
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__()
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f'GELU(approximate={approximate!r}): expected "none" or "tanh"')
+        self.approximate = approximate
+
+    def forward(self, call: Call, input: Tensor) -> Tensor:
+        call.save(input)
+        return functional.gelu(input, self.approximate)
+
+    def backward(self, call: Call, grad: Tensor) -> Tensor:
+        (input,) = call.saved
+        return functional.gelu_backward(grad, input, self.approximate)
+
+    def extra_repr(self) -> str:
+        return f"approximate={self.approximate!r}"
+
+
 class _AlongDim(Primitive):
     """A function along one dimension, whose derivative is told by its output."""
 

@@ -22,6 +22,13 @@ def uniform_(tensor: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     return tensor
 
 
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Fill with N(mean, std^2), in place."""
+    with _plainly(), torch.no_grad():
+        tensor.normal_(mean, std)
+    return tensor
+
+
 def kaiming_uniform_(weight: Tensor, a: float = 0.0) -> Tensor:
     """Fill with U(-bound, bound), bound = sqrt(6 / ((1 + a^2) fan_in)), in place.   He et al. 2015, eq. 10."""
     gain = math.sqrt(2.0 / (1 + a**2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -112,4 +113,89 @@ class BatchNorm2d(Primitive):
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class LayerNorm(Primitive):
+    """y = (x - mean) / sqrt(var + eps) * weight + bias, the statistics over the last dimensions, those of
+    normalized_shape.   input (..., *normalized_shape), weight and bias of normalized_shape.
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (int(normalized_shape),)
+        if not shape:
+            raise ValueError("LayerNorm(normalized_shape=()): expected a number, or at least one, to normalize over")
+        self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
+        affine = elementwise_affine
+        ones = torch.ones(shape, device=device, dtype=dtype)
+        self.register_parameter("weight", Parameter(ones) if affine else None)
+        self.register_parameter("bias", Parameter(torch.zeros_like(ones)) if affine and bias else None)
+
+    def reset_parameters(self) -> None:
+        if self.weight is not None:
+            self.weight.data.fill_(1)
+        if self.bias is not None:
+            self.bias.data.zero_()
+
+    def forward(self, call: Any, input: Tensor) -> Tensor:
+        weight = self.weight
+        try:
+            output, mean, scale = functional.layer_norm(input, self.normalized_shape, weight, self.bias, self.eps)
+        except RuntimeError as error:
+            raise self._explained(input) or error from error
+        call.wanted_of = call.wants(0), call.wants("weight"), call.wants("bias")
+        if call.wanted or "weight" in call.parameters:
+            call.save(input, mean, scale, weight)
+        return output
+
+    def _gradients(self, call: Any, grad: Tensor) -> Sequence[Tensor | None]:
+        """Those wanted, from one pass: whichever of the two methods below comes first leaves them for the other."""
+        known = getattr(call, "gradients_of", None)
+        if known is None or known[0] is not grad:
+            if call.saved:
+                input, mean, scale, weight = call.saved
+                three = functional.layer_norm_backward(
+                    grad, input, self.normalized_shape, mean, scale, weight, call.wanted_of
+                )
+            else:  # of the bias alone, for which nothing is needed
+                three = None, None, functional.sum_to_shape(grad, torch.Size(self.normalized_shape))
+            call.gradients_of = known = grad, three
+        return known[1]
+
+    def backward(self, call: Any, grad: Tensor) -> Tensor | None:
+        return self._gradients(call, grad)[0]
+
+    def parameter_gradients(self, call: Any, grad: Tensor) -> dict[str, Tensor | None]:
+        _, weight, bias = self._gradients(call, grad)
+        return {"weight": weight, "bias": bias}
+
+    def _explained(self, input: Tensor) -> Exception | None:
+        shape = self.normalized_shape
+        if tuple(input.shape[-len(shape) :]) != shape:
+            return ValueError(
+                f"{self} was given an input of shape {tuple(input.shape)}: its last dimensions must be {shape}"
+            )
+        if self.weight is not None and input.dtype != self.weight.dtype:
+            dtype = self.weight.dtype
+            return TypeError(
+                f"{self} has parameters of {dtype} and was given an input of {input.dtype}: write input.to({dtype})"
+            )
+        return None
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
+            f"bias={self.bias is not None}"
         )

@@ -134,6 +134,8 @@ def run(mine: Path, capsys: pytest.CaptureFixture[str]) -> Run:
         (["modgrad.nn:Linear(3, out_features=2, bias=False)"], ["Linear: all 2"]),
         (["modgrad.nn:Conv2d(2, 3, (1, 2))"], ["Conv2d: all 3", "--input 2,2,6,6."]),
         (["modgrad.nn:BatchNorm2d(2)"], ["BatchNorm2d: all 3", "--input 2,2,6,6."]),
+        (["modgrad.nn:LayerNorm((5, 2))"], ["LayerNorm: all 3", "--input 4,5,2."]),
+        (["modgrad.nn:Embedding(4, 3)"], ["Embedding: the derivative", "--input 4:int4."]),
         (["modgrad.nn:MaxPool2d(2)"], ["MaxPool2d: the derivative", "--input 2,3,6,6."]),
         (["modgrad.nn:CrossEntropyLoss"], ["the derivative is right", "--input 4,3 --input 4:int3."]),
         (["modgrad.nn:MSELoss()"], ["all 2", "--input 4,3 --input 4,3."]),

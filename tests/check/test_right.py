@@ -84,7 +84,7 @@ def test_every_layer_is_right(name: str) -> None:
 def test_every_row_of_the_contract_is_right(case: Case) -> None:
     for inputs in case.inputs:
         report = check.gradients(case.make().train(case.training), *inputs())
-        assert report.ok, str(report)
+        assert report.ok == case.is_derivative, str(report)
         assert sum(entry.compared for entry in report) > 0
 
 

@@ -16,6 +16,11 @@ TARGET = torch.tensor([0, 2, 1])
 SPREAD = torch.tensor([[0.2, 0.3, 0.5]] * 3, dtype=torch.float64)
 
 
+def _seeded(use: Callable[[], Any]) -> Any:
+    torch.manual_seed(3)
+    return use()
+
+
 @pytest.mark.parametrize(
     ("use", "shape"),
     [
@@ -24,6 +29,11 @@ SPREAD = torch.tensor([[0.2, 0.3, 0.5]] * 3, dtype=torch.float64)
         (lambda x: F.softmax(x, dim=1), (3, 3)),
         (lambda x: F.log_softmax(x, 0, dtype=torch.float64), (3, 3)),
         (lambda x: F.linear(x, x * 2, x[0]), (3, 3)),
+        (lambda x: F.gelu(x) + F.gelu(x, approximate="tanh"), (3, 3)),
+        (lambda x: F.layer_norm(x, (3,)), (2, 3)),
+        (lambda x: F.layer_norm(x, [2, 3], x[0] * 2, x[1], 0.1), (2, 2, 3)),
+        (lambda x: _seeded(lambda: F.dropout(x)), (3, 3)),
+        (lambda x: F.dropout(x, 0.9, training=False), (3, 3)),
         (lambda x: F.max_pool2d(x, 2), (1, 2, 4, 4)),
         (lambda x: F.max_pool2d(x, 2, return_indices=True)[0], (1, 2, 4, 4)),
         (lambda x: F.adaptive_avg_pool2d(x, 1), (1, 2, 4, 4)),
@@ -59,7 +69,25 @@ def test_a_model_written_with_them() -> None:
 
 
 def test_those_that_are_not_here_raise() -> None:
-    with pytest.raises(RuntimeError, match="gelu has no derivative in modgrad"):
-        F.gelu(nn.Variable(torch.ones(3)))
+    with pytest.raises(RuntimeError, match="cosine_similarity has no derivative in modgrad"):
+        F.cosine_similarity(nn.Variable(torch.ones(3)), torch.ones(3), dim=0)
     with pytest.raises(RuntimeError, match="weigh the squares yourself"):
         F.mse_loss(nn.Variable(torch.ones(3)), torch.ones(3), weight=torch.ones(3))
+    with pytest.raises(RuntimeError, match=r"write x = F.dropout\(x, ...\)"):
+        F.dropout(nn.Variable(torch.ones(3)), inplace=True)
+    with pytest.raises(RuntimeError, match=r"take the rows by weight\[input\]"):
+        F.embedding(torch.tensor([0]), nn.Variable(torch.ones(3, 2)))
+
+
+def test_embedding_of_a_parameter() -> None:
+    start, input = torch.randn(4, 3, dtype=torch.float64), torch.tensor([[0, 2], [2, 1]])
+    mine, theirs = nn.Parameter(start.clone()), start.clone().requires_grad_()
+    for options in ({}, {"padding_idx": -2}, {"padding_idx": 1, "scale_grad_by_freq": True}):
+        mine.grad_v = theirs.grad = None
+        y, twin = F.embedding(input, mine, **options), F.embedding(input, theirs, **options)
+        upstream = torch.randn_like(twin)
+        y.backward(upstream)
+        twin.backward(upstream)
+        assert torch.equal(y.detach(), twin.detach())
+        torch.testing.assert_close(mine.grad_v, theirs.grad, rtol=1e-12, atol=1e-13)
+    assert type(F.embedding(input, nn.Parameter(start, False))) is torch.Tensor

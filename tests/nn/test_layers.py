@@ -20,6 +20,10 @@ from modgrad import nn
         lambda n: n.Conv2d(3, 5, 3),
         lambda n: n.Conv2d(4, 6, (2, 3), groups=2, bias=False),
         lambda n: n.BatchNorm2d(4),
+        lambda n: n.LayerNorm((2, 3), dtype=torch.float64),
+        lambda n: n.LayerNorm(4, bias=False),
+        lambda n: n.Embedding(5, 3),
+        lambda n: n.Embedding(5, 3, padding_idx=-1, dtype=torch.float64),
     ],
 )
 def test_initial_values_are_pytorchs_for_the_same_seed(make: Any) -> None:
@@ -140,6 +144,67 @@ def test_arguments_are_pytorchs() -> None:
             (p.name, p.default) for p in inspect.signature(twin).parameters.values() if p.kind != p.VAR_POSITIONAL
         ]
         assert known[: len(theirs)] == theirs, name
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: n.GELU("tanh"),
+        lambda n: n.Dropout(0.2, inplace=True),
+        lambda n: n.LayerNorm(4),
+        lambda n: n.LayerNorm([2, 3], 1e-3, elementwise_affine=False),
+        lambda n: n.Embedding(5, 3),
+        lambda n: n.Embedding(5, 3, -1, 2.0, 1.0, True),
+        lambda n: n.Embedding.from_pretrained(torch.ones(2, 3), padding_idx=0),
+    ],
+)
+def test_repr_is_pytorchs(make: Any) -> None:
+    assert repr(make(nn)) == repr(make(torch.nn))
+
+
+def test_layer_norm_keeps_and_computes_no_more_than_is_wanted() -> None:
+    layer, x = nn.LayerNorm(4), torch.randn(3, 4)
+    assert layer.weight is not None
+    assert layer.bias is not None
+    layer.weight.grad_f = False
+    y = layer(x)
+    assert y._source[0].saved == ()
+    y.backward(torch.ones(3, 4))
+    assert torch.equal(layer.bias.grad_v, torch.full((4,), 3.0))
+    assert layer.weight.grad_v is None
+    layer.freeze()
+    y = layer(nn.Variable(x))
+    call, upstream = y._source[0], torch.ones(3, 4)
+    assert [g is not None for g in layer._gradients(call, upstream)] == [True, False, False]
+    assert layer._gradients(call, upstream) is layer._gradients(call, upstream), "one pass for both methods"
+
+
+def test_layer_norm_explains_what_it_was_given() -> None:
+    with pytest.raises(ValueError, match=r"input of shape \(4, 3\): its last dimensions must be \(4,\)"):
+        nn.LayerNorm(4)(torch.ones(4, 3))
+    with pytest.raises(TypeError, match=r"write input.to\(torch.float32\)"):
+        nn.LayerNorm(4)(torch.ones(3, 4, dtype=torch.float64))
+    with pytest.raises(ValueError, match="at least one"):
+        nn.LayerNorm(())
+    assert nn.LayerNorm(torch.tensor(4)).normalized_shape == (4,), "any kind of integer"  # type: ignore[arg-type]
+    layer = nn.LayerNorm(4)
+    for value in (layer.weight, layer.bias):
+        assert value is not None
+        value.data.fill_(7)
+    layer.reset_parameters()
+    assert layer.weight.tolist() == [1.0] * 4  # type: ignore[union-attr]
+    assert layer.bias.tolist() == [0.0] * 4  # type: ignore[union-attr]
+
+
+def test_gelu_knows_two_ways() -> None:
+    with pytest.raises(ValueError, match='expected "none" or "tanh"'):
+        nn.GELU("erf")
+    for value in (0.0, -0.0, 1e3, -1e3, float("nan")):
+        for approximate in ("none", "tanh"):
+            mine, theirs = nn.Variable(torch.tensor([value])), torch.tensor([value], requires_grad=True)
+            for layer, x in ((nn.GELU(approximate), mine), (torch.nn.GELU(approximate), theirs)):
+                layer(x).sum().backward()
+            torch.testing.assert_close(mine.grad_v, theirs.grad, equal_nan=True)
 
 
 def test_losses_refuse_what_pytorch_gave_up() -> None:
