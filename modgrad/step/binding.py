@@ -31,12 +31,13 @@ class Binding:
         state = step.state
         self.gradients: dict[str, Tensor] = state.get(GRADIENTS, {})
         state.pop(states.COUNT, None)  # a compiled step counts by itself
+        self.numbers = list(state.pop(SCHEDULE).values())
         self.leaves, self.structure = pytree.tree_flatten(state)
         parameters = step.parameters()
         self._groups = step.optimizer.param_groups
         self._hypers = states.hypers(step.optimizer)
-        self._schedule = list(state[SCHEDULE].values())
-        self._numbers = self._current_numbers()
+        self._labels = [hyper.label for hyper in self._hypers]
+        self._current = self._current_numbers()
         self._values = self._group_values()
         places = step.places()
         self._owners = [(place.owner, place.key) for place in places]
@@ -48,6 +49,7 @@ class Binding:
         self._optimizer_states = step.optimizer.state
         self.parameters = dict(states.updated(step.optimizer, parameters))
         self.programs: dict[Any, Any] = {}  # by batch
+        self.seen: set[Any] = set()  # kinds of batches, whatever their size
 
     def holds(self) -> bool:
         """Whether all is as it was. Brings the schedule's numbers up to date."""
@@ -69,10 +71,10 @@ class Binding:
                 if name not in before and value != old:
                     return False
         numbers = self._current_numbers()
-        for tensor, new, old in zip(self._schedule, numbers, self._numbers, strict=True):
+        for tensor, new, old in zip(self.numbers, numbers, self._current, strict=True):
             if new != old:
                 tensor.fill_(new)
-        self._numbers, self._values = numbers, self._group_values()
+        self._current, self._values = numbers, self._group_values()
         return True
 
     def _current_numbers(self) -> list[float]:
@@ -84,15 +86,37 @@ class Binding:
     def _current_flags(self) -> list[Any]:
         return [own[name] for own, name in self._flagged]
 
-    def in_place(self, due: bool) -> Any:
-        """The step as a function (leaves, batch) -> loss that changes the leaves in place."""
+    def schedule(self, steps: int) -> list[Tensor]:
+        """The numbers of the next `steps` steps, stacked, as the scheduler goes on through them."""
+        scheduler = self.step.scheduler
+        if scheduler is None:
+            return [number.repeat(steps) for number in self.numbers]
+        rows = []
+        for _ in range(steps):
+            rows.append(self._current_numbers())
+            scheduler.step()
+        return list(torch.tensor(rows, dtype=torch.float64).t().contiguous())
+
+    def pure(self, due: bool) -> Any:
+        """The step as a pure function (leaves, numbers, batch) -> (leaves, loss)."""
         pure = function(self.step, due)
 
-        def run(leaves: list[Tensor], batch: Any) -> Tensor:
+        def run(leaves: list[Tensor], numbers: list[Tensor], batch: Any) -> tuple[list[Tensor], Tensor]:
             state: State = pytree.tree_unflatten(leaves, self.structure)
-            new, loss = pure(state, batch)
+            new, loss = pure({**state, SCHEDULE: dict(zip(self._labels, numbers, strict=True))}, batch)
+            del new[SCHEDULE]
+            return pytree.tree_leaves(new), loss
+
+        return run
+
+    def in_place(self, due: bool) -> Any:
+        """The step as a function (leaves, numbers, batch) -> loss that changes the leaves in place."""
+        pure = self.pure(due)
+
+        def run(leaves: list[Tensor], numbers: list[Tensor], batch: Any) -> Tensor:
+            new, loss = pure(leaves, numbers, batch)
             with torch._C.DisableTorchFunction():
-                for old, value in zip(leaves, pytree.tree_leaves(new), strict=True):
+                for old, value in zip(leaves, new, strict=True):
                     if value is not old:
                         old.copy_(value)
             return loss

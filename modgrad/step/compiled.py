@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from modgrad.graph.errors import describe
 from modgrad.step import cache
 from modgrad.step.binding import Binding
 from modgrad.step.dryrun import dry_run
-from modgrad.step.program import function
+from modgrad.step.native import Native
 
 if TYPE_CHECKING:
     from modgrad.step.training import TrainingStep
@@ -31,33 +33,41 @@ class CompiledStep:
         self.step, self.backend, self.steps, self.dynamic = step, backend, steps, dynamic
         self.compilations = self.loaded = 0
         self._binding: Binding | None = None
-        self._spare: Any = None
 
     def __call__(self, *batch: Any) -> Tensor:
-        step = self.step
-        leaves, structure = pytree.tree_flatten(batch)
-        if self.steps == 1:
-            return self._once(leaves, structure)
+        if len(batch) == 2 and type(batch[0]) is Tensor and type(batch[1]) is Tensor:
+            leaves, structure = list(batch), _PAIR
+        else:
+            leaves, structure = pytree.tree_flatten(batch)
+        steps = self.steps
+        if steps == 1:
+            return self._run(leaves, structure, None)
         for x in leaves:
-            if not isinstance(x, Tensor) or not x.dim() or x.shape[0] != self.steps:
+            if not isinstance(x, Tensor) or not x.dim() or x.shape[0] != steps:
                 raise ValueError(
-                    f"a step compiled with steps={self.steps} takes {self.steps} batches stacked in one tensor, of shape "
-                    f"({self.steps}, batch, ...); got {describe(x)}. Write torch.stack(batches)"
+                    f"a step compiled with steps={steps} takes {steps} batches stacked in one tensor, of shape "
+                    f"({steps}, batch, ...); got {describe(x)}. Write torch.stack(batches)"
                 )
-        losses = [self._once([x[k] for x in leaves], structure) for k in range(self.steps)]
-        return torch.stack(losses)
+        if self.step.accumulate == 1:
+            return self._run(leaves, structure, steps)
+        return torch.stack([self._run([x[k] for x in leaves], structure, None) for k in range(steps)])
 
-    def _once(self, batch: list[Any], structure: Any) -> Tensor:
+    def _run(self, batch: list[Tensor], structure: Any, steps: int | None) -> Tensor:
+        """Run `steps` steps on stacked batches, or, where that is None, one on a batch."""
         step = self.step
-        binding = self._binding
-        if binding is None or not binding.holds():
-            binding = self._binding = Binding(step)
         due = step.accumulated + 1 == step.accumulate
-        signature = (due, *[(x.shape, x.dtype) if isinstance(x, Tensor) else x for x in batch])
-        program = binding.programs.get(signature)
+        signature = (steps is None, due, *[(x.shape, x.dtype) for x in batch])
+        binding = self._binding
+        program = binding.programs.get(signature) if binding is not None and binding.holds() else None
         if program is None:
-            program = binding.programs[signature] = self._program(binding, batch, structure, due)
-        loss = program.run([*binding.leaves, *[x.contiguous() if isinstance(x, Tensor) else x for x in batch]])[0]
+            one = batch if steps is None else [x[0] for x in batch]
+            program = step.seeded(lambda: self._ready(one, structure, due))
+            binding = self._binding
+            binding.programs[signature] = program
+        batch = [x.contiguous() for x in batch]
+        if steps is not None:
+            return program.run([*binding.schedule(steps), *batch], steps)
+        loss = program.run([*binding.numbers, *batch], None)
         self._count(binding)
         return loss
 
@@ -71,25 +81,90 @@ class CompiledStep:
         if not step.accumulated and step.scheduler is not None:
             step.scheduler.step()
 
-    def _program(self, binding: Binding, batch: list[Any], structure: Any, due: bool) -> Any:
-        run = binding.in_place(due)
-        given = pytree.tree_unflatten(batch, structure)
-        state = pytree.tree_unflatten(binding.leaves, binding.structure)
-        lines, _ = dry_run(function(self.step, due), state, given)
-        name = cache.key([*lines, self.backend])
-        entry, about, there = cache.find_or_make(name, lambda folder: _compile(run, binding.leaves, given, folder))
+    def _ready(self, leaves: list[Tensor], structure: Any, due: bool) -> Native:
+        """The program for batches of this kind, compiled or from the cache; and the binding, made anew if need be."""
+        binding = self._binding
+        if binding is None or not binding.holds():
+            binding = self._binding = Binding(self.step)
+        library, loss = self._library(binding, leaves, structure, due)
+        kinds = [(x.shape, x.dtype) for x in (*binding.numbers, *leaves)]
+        return Native(library, binding.leaves, kinds, loss)
+
+    def _library(self, binding: Binding, batch: list[Tensor], structure: Any, due: bool) -> tuple[Path, torch.dtype]:
+        """The shared object of a program for such a batch, and the dtype of its loss.
+
+        A batch size by itself gets a program of its own, which is the fastest. When a second one comes, a program for
+        every size is made, if the model allows it; a batch of one is left out of that.
+        """
+        kind = (structure, due, *[(x.shape[1:], x.dtype) for x in batch])
+        sizes = {x.shape[0] for x in batch if x.dim()}
+        free = self.dynamic is True or (self.dynamic is None and kind in binding.seen)
+        binding.seen.add(kind)
+        if free and len(sizes) == 1 and min(sizes) > 1:
+            library, loss, about = self._made(binding, batch, structure, due, dynamic=True)
+            if about["from"] <= min(sizes) <= about["to"]:
+                return library, loss
+        library, loss, _ = self._made(binding, batch, structure, due, dynamic=False)
+        return library, loss
+
+    def _made(self, binding: Binding, leaves: list[Tensor], structure: Any, due: bool, dynamic: bool) -> Any:
+        """A program, compiled or from the cache, and what is noted about it."""
+        names = self.step.names()
+        lines = [self.backend, "dynamic" if dynamic else "static"]
+        for size in _SIZES if dynamic else [None]:  # for a program of any size, what it does at two of them
+            batch = pytree.tree_unflatten([x if size is None else _resized(x, size) for x in leaves], structure)
+            done, (_, loss) = dry_run(names, binding.pure(due), binding.leaves, binding.numbers, batch)
+            lines += done
+        batch = pytree.tree_unflatten(leaves, structure)
+        entry, about, there = cache.find_or_make(
+            cache.key(lines), lambda folder: compile_for_cpu(binding, binding.in_place(due), batch, folder, dynamic)
+        )
         self.loaded += there
         self.compilations += not there
-        return torch._C._aoti.AOTIModelPackageLoader(str(entry / "step.pt2"), "model", True, 1, -1)
+        return entry / "step.so", loss.dtype, about
 
 
-def _compile(run: Any, leaves: list[Tensor], batch: Any, folder: Path) -> dict[str, Any]:
+_PAIR = pytree.tree_structure((0, 0))
+_SIZES = (6, 10)
+
+
+def _resized(x: Tensor, size: int) -> Tensor:
+    return x[torch.arange(size, device=x.device) % x.shape[0]] if x.dim() else x
+
+
+def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynamic: bool) -> dict[str, Any]:
+    """Put the program's shared object into `folder`. Returns for which batch sizes it is: none, if `dynamic` failed."""
     from torch._inductor import aoti_compile_and_package  # noqa: PLC0415 (takes seconds to import)
 
     from modgrad.interop.exporting import Program  # noqa: PLC0415
 
-    with torch.no_grad():
-        exported = torch.export.export(Program(run), (leaves, batch), strict=False)
-        exported = exported.run_decompositions({})
-        aoti_compile_and_package(exported, package_path=str(folder / "step.pt2"))
-    return {}
+    package = folder / "step.pt2"
+    free = {0: torch.export.Dim.AUTO}  # type: ignore[attr-defined]
+    state, inputs = binding.leaves, (binding.numbers, batch)
+    shapes = None
+    if dynamic:
+        of_batch = pytree.tree_map(lambda x: free if x.dim() else None, batch)
+        shapes = ([None] * len(state), ([None] * len(binding.numbers), of_batch))
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of PyTorch's about itself
+        program = Program(lambda leaves, rest: run(leaves, *rest))
+        exported = torch.export.export(program, (state, inputs), dynamic_shapes=shapes, strict=False)
+        low, high = _sizes(exported) if dynamic else (1, 0)
+        if dynamic and low > high:
+            return {"from": low, "to": high}
+        aoti_compile_and_package(exported.run_decompositions({}), package_path=str(package))
+    with zipfile.ZipFile(package) as archive:
+        (library,) = (name for name in archive.namelist() if name.endswith(".so"))
+        (folder / "step.so").write_bytes(archive.read(library))
+    package.unlink()
+    return {"from": low, "to": high}
+
+
+def _sizes(exported: Any) -> tuple[int, int]:
+    """The batch sizes that a program can take: (2, 0) if the model fixed them to one."""
+    ranges = list(exported.range_constraints.values())
+    if len(ranges) != 1:
+        return 2, 0
+    (only,) = ranges
+    high = int(only.upper) if only.upper < 2**62 else 2**62
+    return max(2, int(only.lower)), high

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from modgrad.step.locate import Paths, described
+
 _SMALL = 2_000_000  # values that a step may hold to be run on them
 
 
@@ -25,10 +27,13 @@ class UntraceableError(RuntimeError):
     """The step does something that a traced program cannot do."""
 
 
-def dry_run(function: Callable[..., Any], *inputs: Any) -> tuple[list[str], Any]:
-    """The operations that function(*inputs) does, as text, and what it gives. It must change nothing that it is given."""
+def dry_run(names: Paths, function: Callable[..., Any], *inputs: Any) -> tuple[list[str], Any]:
+    """The operations that function(*inputs) does, as text, and what it gives. It must change nothing that it is given.
+
+    names: of the modules, for errors. Raises UntraceableError.
+    """
     size = sum(x.numel() for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor))
-    record = _Record(real=size <= _SMALL)
+    record = _Record(names, real=size <= _SMALL)
     inputs = pytree.tree_map(lambda x: record.admit(x) if isinstance(x, Tensor) else x, inputs)
     with record:
         result = function(*inputs)
@@ -68,8 +73,9 @@ class _Record(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # or the first operation would import PyTorch's compiler, which takes two seconds
 
-    def __init__(self, real: bool) -> None:
+    def __init__(self, names: Paths, real: bool) -> None:
         super().__init__()
+        self.names = names
         self.real = real
         self.lines: list[str] = []
         self.known: dict[int, tuple[int, Tensor]] = {}  # by identity; held, as an identity is one's own only in life
@@ -93,13 +99,13 @@ class _Record(TorchDispatchMode):
         name = func.name()
         if name in _ASKING:
             raise UntraceableError(
-                f"the value of a tensor is asked for ({name}), as item(), bool() and indexing by a mask do; a compiled "
-                "step has none while it is traced. Write torch.where, or leave the decision outside of the step"
+                f"{described(self.names)} asks for the value of a tensor ({name}), as item(), bool() and indexing by a "
+                "mask do. While a step is traced there is none: write torch.where, or decide outside of the step"
             )
         if func._schema.is_mutable and isinstance(args[0], Tensor) and id(args[0]) not in self.known:
             raise UntraceableError(
-                f"{name} changes a tensor that is neither parameter nor buffer, and a compiled step would lose the "
-                "change: assign it as nn.Buffer(tensor)"
+                f"{described(self.names)} changes a tensor ({name}) that is neither parameter nor buffer, and a traced "
+                "step would lose the change: assign it as nn.Buffer(tensor)"
             )
         self.lines.append(f"{func} {self.text((args, kwargs))}")
         result = func(*args, **kwargs) if self.real else self._on_shadows(func, args, kwargs)

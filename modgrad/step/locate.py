@@ -18,19 +18,28 @@ from modgrad.graph.mode import switched
 _KEY = "modgrad"
 
 
-@contextmanager
-def locating(roots: dict[str, Module]) -> Iterator[None]:
-    """Inside, operations that are traced carry where they came from. roots: modules by the prefix of their names."""
-    paths: dict[int, str] = {}
+Paths = dict[int, str]  # a module's identity -> its dotted name
+
+
+def paths(roots: dict[str, Module]) -> Paths:
+    """The names of all modules under `roots`, which are given by the prefix of their names."""
+    found: Paths = {}
     for prefix, root in roots.items():
         for path, module in root.named_modules():
-            paths.setdefault(id(module), ".".join(part for part in (prefix, path) if part))
+            found.setdefault(id(module), ".".join(part for part in (prefix, path) if part))
+    return found
+
+
+@contextmanager
+def locating(names: Paths) -> Iterator[None]:
+    """Inside, operations that are traced carry where they came from."""
 
     def locate(module: Module) -> Located:
-        path = paths.get(id(module))
+        path = names.get(id(module))
         kind = type(module).__name__
         if path is None:  # an operator, as in x + y: it belongs to the module whose forward is running
-            path = _enclosing(paths)
+            owner = running(names)
+            path = "" if owner is None else names[id(owner)]
         return Located(module, f"{path} ({kind})" if path else kind)
 
     with preserve_node_meta(), switched(locate=locate):
@@ -72,13 +81,25 @@ class Located:
         return str(self._module)
 
 
-def _enclosing(paths: dict[int, str]) -> str:
-    """The name of the innermost module whose forward is running."""
-    frame: FrameType | None = sys._getframe(2)
+def running(names: Paths) -> Any:
+    """The innermost of the named modules in whose method the program is, or None."""
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_name == "forward":
-            path = paths.get(id(frame.f_locals.get("self")))
-            if path is not None:
-                return path
+        if frame.f_code.co_name in _METHODS:
+            module = frame.f_locals.get("self")
+            module = getattr(module, "_module", module)
+            if id(module) in names:
+                return module
         frame = frame.f_back
-    return ""
+    return None
+
+
+def described(names: Paths) -> str:
+    """The module in whose method the program is, as an error names it."""
+    module = running(names)
+    if module is None:
+        return "the step"
+    return f"module {names[id(module)]!r} ({type(module).__name__})" if names[id(module)] else type(module).__name__
+
+
+_METHODS = {"forward", "backward", "parameter_gradients"}

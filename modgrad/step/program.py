@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from modgrad.functional.kernel import formulas
+from modgrad.graph import Randomness
 from modgrad.graph.mode import switched
 from modgrad.graph.tracing import Tracing, replaced
 from modgrad.graph.walk import backward
@@ -17,7 +18,7 @@ from modgrad.interop.exporting import Program
 from modgrad.optim.clipping import clip_factor, total_norm
 from modgrad.step import state as states
 from modgrad.step.locate import at, locating, place_of
-from modgrad.step.state import BUFFERS, COUNT, GRADIENTS, OPTIMIZER, PARAMETERS, SCHEDULE, State
+from modgrad.step.state import BUFFERS, COUNT, GRADIENTS, OPTIMIZER, PARAMETERS, RANDOMNESS, SCHEDULE, State
 
 if TYPE_CHECKING:
     from modgrad.step.training import TrainingStep
@@ -45,13 +46,17 @@ def function(step: TrainingStep, due: bool | None = None) -> Callable[[State, An
             new[BUFFERS] = {name: tensor.clone() for name, tensor in state[BUFFERS].items()}
         pairs: list[tuple[Tensor, Any]] = [(parameters[name], stand_in) for name, stand_in in stand_ins.items()]
         pairs += [(buffer, new[BUFFERS][name]) for name, buffer in buffers.items()]
-        with Tracing(), replaced([step.model, step.criterion], pairs):
+        seed = state[RANDOMNESS]["seed"] if RANDOMNESS in state else None
+        drawing: Any = switched(randomness=_Unseeded()) if seed is None else Randomness(seed)
+        with Tracing(), replaced([step.model, step.criterion], pairs), drawing:
             loss = step.criterion(step.model(*inputs), target)
             first = None if step.accumulate == 1 else torch.full_like(loss, 1 / step.accumulate)
             with at("backward"):
                 backward(loss, first, retain=False)
             with switched(computing=True):
                 _update(state, new, {name: stand_ins[name].grad_v for name in updated})
+                if seed is not None:
+                    new[RANDOMNESS] = {"seed": torch.stack([seed[0], seed[1] + 1])}
         return new, loss
 
     def _update(state: State, new: State, grads: dict[str, Tensor | None]) -> None:
@@ -131,6 +136,23 @@ def function(step: TrainingStep, due: bool | None = None) -> Callable[[State, An
     return run
 
 
+class UnseededError(Exception):
+    """The step draws random numbers, and its state has no seed yet."""
+
+
+class _Unseeded:
+    """Stands where randomness is while it is found out whether any is needed."""
+
+    def draw(self) -> Any:
+        raise UnseededError
+
+    def mark(self) -> int:
+        return 0
+
+    def rewind(self, mark: int) -> None:
+        """There is nothing to go back to."""
+
+
 def _parameter(tensor: Any, trainable: bool) -> Any:
     """The traced tensor as a parameter: while tracing the record hangs on the tensor itself."""
     tensor.grad_f, tensor.grad_v = trainable, None
@@ -149,15 +171,13 @@ def dynamic_shapes(state: State, batch: Any, dynamic: bool) -> Any:
 
 def export(step: TrainingStep, state: State, batch: Any, dynamic: bool = True) -> Any:
     """The step as a torch.export.ExportedProgram: (state, batch) -> (state, loss), of functional ATen operations."""
-    roots = {"": step.model, "criterion": step.criterion}
-    with torch.no_grad(), locating(roots):
+    with torch.no_grad(), locating(step.names()):
         exported = torch.export.export(
             Program(function(step)),
             (state, _traceable(batch) if dynamic else batch),
             dynamic_shapes=dynamic_shapes(state, batch, dynamic),
             strict=False,
         )
-        _refuse_hidden_state(exported)
         return tidied(exported.run_decompositions({}))
 
 
@@ -197,20 +217,3 @@ def _traceable(batch: Any) -> Any:
         return torch.cat([x, x]) if isinstance(x, Tensor) and x.dim() and x.shape[0] == 1 else x
 
     return pytree.tree_map(doubled, batch)
-
-
-def _refuse_hidden_state(exported: Any) -> None:
-    """Raise where the program changes a tensor that is none of its inputs: that change would be lost."""
-    constants = {node for node in exported.graph.nodes if node.op == "placeholder"} - _users_inputs(exported)
-    for node in exported.graph.nodes:
-        schema = getattr(node.target, "_schema", None)
-        if schema is not None and schema.is_mutable and node.args[0] in constants:
-            raise RuntimeError(
-                f"{place_of(node) or 'The model'} changes a tensor that is neither parameter nor buffer, and a traced "
-                "program would lose the change: assign it as nn.Buffer(tensor)"
-            )
-
-
-def _users_inputs(exported: Any) -> set[Any]:
-    names = set(exported.graph_signature.user_inputs)
-    return {node for node in exported.graph.nodes if node.op == "placeholder" and node.name in names}

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from modgrad.graph import Module, Parameter, no_grad
+from modgrad.graph import Module, Parameter, Randomness, no_grad
 from modgrad.graph.call import plain
 from modgrad.graph.errors import describe
 from modgrad.graph.walk import backward
 from modgrad.optim import Optimizer
 from modgrad.optim.clipping import clip_grad_norm_
 from modgrad.step import state as states
+from modgrad.step.dryrun import dry_run
 from modgrad.step.listing import TracedStep
+from modgrad.step.locate import Paths, paths
 
 if TYPE_CHECKING:
     from modgrad.step.compiled import CompiledStep
@@ -39,6 +42,10 @@ class TrainingStep:
     fuse_update: update each parameter as soon as its gradient is there, and let the gradient go, so that the gradients
         never all exist at once. Not with `clip`.
 
+    seed: of dropout's masks, which are then drawn from it and the number of the step, the same ones eagerly, traced and
+        compiled. None: eagerly from torch's generator, as in any loop; a traced or compiled step, which can have no
+        hidden generator, takes a seed from torch's generator when it is made.
+
     The step owns the gradients: none is left afterwards, but for sums that are still to be added to. Model and
     optimizer keep all other state, which is current after every step.
     """
@@ -53,6 +60,7 @@ class TrainingStep:
         scheduler: Any = None,
         *,
         fuse_update: bool = False,
+        seed: int | None = None,
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
@@ -75,6 +83,9 @@ class TrainingStep:
             )
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
         self.clip, self.accumulate, self.scheduler, self.fuse_update = clip, accumulate, scheduler, fuse_update
+        # What traced randomness is drawn from: (seed, number of the step). None while nothing needs it.
+        self.randomness: Tensor | None = None if seed is None else torch.tensor([seed, 0])
+        self._keyed = seed is not None  # whether it is used eagerly too
         self.accumulated = 0  # calls since the last update
         self.program: TracedStep | None = None  # what `trace` found last
         updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -97,8 +108,14 @@ class TrainingStep:
         last = self.accumulated + 1 == self.accumulate
         if first:
             self._forget()
+        if self._keyed:
+            with Randomness(self.randomness):  # type: ignore[arg-type]
+                return self._train(inputs, target, last)
+        return self._train(inputs, target, last)
+
+    def _train(self, inputs: tuple[Any, ...], target: Any, last: bool) -> Tensor:
         loss = self.criterion(self.model(*inputs), target)
-        value = plain(loss)
+        value: Tensor = plain(loss)
         if value is loss:
             raise RuntimeError(
                 "TrainingStep: the loss was not recorded, so that nothing would be trained. Is every parameter frozen, "
@@ -110,6 +127,8 @@ class TrainingStep:
         else:
             loss.backward(gradient)
         self.accumulated += 1
+        if self._keyed:
+            self.randomness[1] += 1  # type: ignore[index]
         if last:
             self._update()
         return value
@@ -147,6 +166,8 @@ class TrainingStep:
                     for name, p in states.updated(self.optimizer, parameters)
                 }
                 found[states.COUNT] = {states.COUNT: torch.tensor(self.accumulated)}
+        if self.randomness is not None:
+            found[states.RANDOMNESS] = {"seed": self.randomness}
         groups = self.optimizer.param_groups
         found[states.SCHEDULE] = {
             hyper.label: torch.tensor(hyper.get(groups), dtype=torch.float64) for hyper in states.hypers(self.optimizer)
@@ -156,6 +177,10 @@ class TrainingStep:
     def places(self) -> list[states.Place]:
         """Where the tensors of the state are kept, each by its owner."""
         return states.places(self.model, self.criterion, self.optimizer, self.parameters())
+
+    def names(self) -> Paths:
+        """The dotted names of all modules, by identity, as a trace tells where an operation came from."""
+        return paths({"": self.model, "criterion": self.criterion})
 
     def compile(self, backend: str | None = None, steps: int = 1, dynamic: bool | None = None) -> CompiledStep:
         """This step as machine code, to be called in the same way."""
@@ -170,11 +195,23 @@ class TrainingStep:
         `dynamic` is False. Gradients are the operations named grad_..., what the update gives those named new_...;
         `print(step.program)` shows each operation with the module whose forward or backward it came from.
         """
-        from modgrad.step.program import export  # noqa: PLC0415 (torch.export takes a second to import)
+        from modgrad.step.program import export, function  # noqa: PLC0415 (torch.export takes a second to import)
 
         parts(batch)
-        self.program = TracedStep(export(self, self.state, batch, dynamic))
-        return self.program.exported
+        self.seeded(lambda: dry_run(self.names(), function(self), self.state, batch))
+        exported = export(self, self.state, batch, dynamic)
+        self.program = TracedStep(exported)
+        return exported
+
+    def seeded(self, trace: Callable[[], Any]) -> Any:
+        """What `trace` gives; if it finds that the step draws random numbers, with a seed in the state."""
+        from modgrad.step.program import UnseededError  # noqa: PLC0415
+
+        try:
+            return trace()
+        except UnseededError:
+            self.randomness = torch.stack([torch.randint(2**31, ()), torch.tensor(0)])
+            return trace()
 
     def _update(self) -> None:
         self.accumulated = 0

@@ -1,0 +1,133 @@
+"""A compiled program run through its C interface, K steps a call, by the few lines of driver.c."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from functools import cache as once
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modgrad.step import cache
+
+_SOURCE = Path(__file__).with_name("driver.c")
+_DTYPES = {torch.float32: 6, torch.float64: 7, torch.float16: 5, torch.bfloat16: 15, torch.int64: 4, torch.int32: 3}
+_DTYPES |= {torch.int16: 2, torch.int8: 1, torch.uint8: 0, torch.bool: 11}
+
+_VOID = ctypes.c_void_p
+_INTS = ctypes.POINTER(ctypes.c_int64)
+
+
+class _Stack(ctypes.Structure):
+    _fields_ = [
+        ("dim", ctypes.c_int64),
+        ("sizes", _INTS),
+        ("strides", _INTS),
+        ("dtype", ctypes.c_int32),
+        ("bytes", ctypes.c_int64),
+    ]
+
+
+class Native:
+    """An AOTInductor model with a C interface, bound to the tensors that it changes.
+
+    library: the model's shared object. leaves: what it takes first, and changes in place. shapes: (shape, dtype) of what
+    it takes after them, contiguous. loss: the dtype of what it gives.
+    """
+
+    def __init__(
+        self, library: Path, leaves: Sequence[Tensor], shapes: Sequence[tuple[Any, torch.dtype]], loss: torch.dtype
+    ) -> None:
+        self._model = ctypes.CDLL(str(library))
+        self._container = _VOID()
+        create = self._model.AOTInductorModelContainerCreateWithDevice
+        if create(ctypes.byref(self._container), ctypes.c_size_t(1), b"cpu", None):
+            raise RuntimeError(f"the compiled program {library} cannot be started")
+        self._leaves, self._dtype = list(leaves), loss
+        capsules = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors(self._leaves)  # type: ignore[attr-defined]
+        self._handles = (_VOID * len(capsules))(*map(_pointer, capsules))
+        self._stacks = (_Stack * len(shapes))()
+        self._begin = (_VOID * len(shapes))()
+        for stack, (shape, dtype) in zip(self._stacks, shapes, strict=True):
+            like = torch.empty(shape, dtype=dtype, device="meta")
+            stack.dim, stack.dtype = like.dim(), _DTYPES[dtype]
+            stack.sizes = (ctypes.c_int64 * like.dim())(*like.shape)
+            stack.strides = (ctypes.c_int64 * like.dim())(*like.stride())
+            stack.bytes = like.numel() * like.element_size()
+        run = _driver().modgrad_run
+        run.argtypes = [_VOID, _VOID, _VOID, _VOID, ctypes.c_size_t, _VOID, _VOID, ctypes.c_size_t]
+        run.argtypes += [ctypes.c_int64, _VOID, ctypes.c_size_t]
+        self._run = run
+        self._fixed = (
+            ctypes.addressof(_torch()),
+            ctypes.cast(self._model.AOTInductorModelContainerRun, _VOID),
+            self._container,
+            ctypes.addressof(self._handles),
+            len(self._handles),
+            ctypes.addressof(self._stacks),
+            ctypes.addressof(self._begin),
+            len(shapes),
+        )
+
+    def run(self, stacks: Sequence[Tensor], steps: int | None) -> Tensor:
+        """Do `steps` steps. stacks: contiguous, each of the bound shape after a first dimension of `steps`.
+
+        Returns the losses (steps). For None it is one step, and there is no first dimension.
+        """
+        begin = self._begin
+        for i, stack in enumerate(stacks):
+            begin[i] = stack.data_ptr()
+        losses = torch.empty(() if steps is None else steps, dtype=self._dtype)
+        if self._run(*self._fixed, steps or 1, losses.data_ptr(), losses.element_size()):
+            raise RuntimeError("the compiled step failed; what it printed above says why")
+        return losses
+
+    def __del__(self) -> None:
+        for handle in getattr(self, "_handles", ()):
+            _torch_library().aoti_torch_delete_tensor_object(_VOID(handle))
+        if getattr(self, "_container", None):
+            self._model.AOTInductorModelContainerDelete(self._container)
+
+
+def _pointer(capsule: Any) -> int:
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = _VOID, [ctypes.py_object, ctypes.c_char_p]
+    return get(capsule, None)
+
+
+@once
+def _torch_library() -> Any:
+    (path,) = (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")
+    return ctypes.CDLL(str(path))
+
+
+@once
+def _torch() -> Any:
+    """The functions of libtorch that the driver calls, in its order."""
+    names = ["new_tensor_handle", "delete_tensor_object", "get_data_ptr", "create_tensor_from_blob"]
+    return (_VOID * len(names))(*(ctypes.cast(getattr(_torch_library(), f"aoti_torch_{n}"), _VOID) for n in names))
+
+
+@once
+def _driver() -> Any:
+    """The driver, compiled if it is not there yet."""
+    name = cache.key([_SOURCE.read_text()])
+    entry, _, _ = cache.find_or_make(name, _build)
+    return ctypes.CDLL(str(entry / "driver.so"))
+
+
+def _build(folder: Path) -> dict[str, Any]:
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        raise RuntimeError("compiling a step needs a C and C++ compiler, and none was found: install gcc and g++, or clang")
+    command = [compiler, "-O2", "-shared", "-fPIC", str(_SOURCE), "-o", str(folder / "driver.so")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+    return {}
