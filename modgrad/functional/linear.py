@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from modgrad.functional.kernel import kernel
+from modgrad.functional.product import affine, product
 
 
-@kernel(torch._C._nn.linear)
+@kernel(affine)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y = x W^T + b.   input (..., I), weight (O, I), bias (O), y (..., O)."""
     output = torch.matmul(input, weight.t())
@@ -17,7 +18,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def linear_grad_input(grad: Tensor, weight: Tensor) -> Tensor:
     """dL/dx = dL/dy W.   grad (..., O), weight (O, I); returns (..., I)."""
-    return torch.mm(grad, weight) if grad.dim() == 2 else torch.matmul(grad, weight)
+    if grad.dim() == 2:
+        return product(grad, weight)
+    flat = product(grad.reshape(-1, grad.shape[-1]), weight)
+    return flat.reshape(*grad.shape[:-1], weight.shape[1])
 
 
 def linear_grad_weight(grad: Tensor, input: Tensor) -> Tensor:
@@ -25,7 +29,7 @@ def linear_grad_weight(grad: Tensor, input: Tensor) -> Tensor:
     if grad.dim() != 2:
         grad = grad.reshape(-1, grad.shape[-1])
         input = input.reshape(-1, input.shape[-1])
-    return torch.mm(grad.mT, input)
+    return product(grad.mT, input)
 
 
 def linear_grad_bias(grad: Tensor) -> Tensor:

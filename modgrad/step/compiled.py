@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from modgrad.graph.errors import describe
-from modgrad.step import cache
+from modgrad.step import cache, products
 from modgrad.step.binding import Binding
 from modgrad.step.dryrun import dry_run
 from modgrad.step.native import Native
@@ -152,7 +152,9 @@ def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynami
         low, high = _sizes(exported) if dynamic else (1, 0)
         if dynamic and low > high:
             return {"from": low, "to": high}
-        aoti_compile_and_package(exported.run_decompositions({}), package_path=str(package))
+        exported = exported.run_decompositions({})
+        products.chosen(exported.graph_module)
+        aoti_compile_and_package(exported, package_path=str(package))
     with zipfile.ZipFile(package) as archive:
         (library,) = (name for name in archive.namelist() if name.endswith(".so"))
         (folder / "step.so").write_bytes(archive.read(library))

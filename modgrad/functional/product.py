@@ -1,0 +1,62 @@
+"""The product of two matrices, by whichever of PyTorch's two libraries is faster here.
+
+Off Intel's processors MKL leaves half of an AVX-512 unit unused, and oneDNN, which PyTorch's convolutions run on, does
+not: from some size on its float32 products take half the time. Both are exact to float32's rounding. Elsewhere, and for
+small matrices, for which oneDNN takes longer to set out, this is torch.mm.
+"""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modgrad.functional.kernel import direct
+
+_WORTH = 2_500_000  # multiplications from which on it is faster, as measured
+_SMALL = 4096  # no matrix with fewer values has a product that large, in practice; asked first, as it costs least
+
+
+@cache
+def prefers_onednn(information: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this is a processor with AVX-512 that is not Intel's."""
+    if not torch.backends.mkldnn.is_available() or torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False
+    maker = information.read_text()[:4096] if information.exists() else platform.processor()
+    return "Intel" not in maker
+
+
+def worth(rows: int, columns: int, inner: int) -> bool:
+    """Whether a product of (rows, inner) and (inner, columns) is large enough for oneDNN to be faster."""
+    return rows * columns * inner >= _WORTH and min(rows, columns, inner) > 1
+
+
+_onednn: Any = direct(torch.ops.mkldnn._linear_pointwise.default) if prefers_onednn() else None
+_aten_linear: Any = torch._C._nn.linear
+
+
+def _fits(a: Tensor) -> bool:
+    # A traced program says what is to be done, not by what.
+    return a.dtype is torch.float32 and type(a) is Tensor and a.device.type == "cpu"
+
+
+def affine(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x W^T + b.   input (..., I), weight (O, I), bias (O)."""
+    if _onednn is not None and weight.numel() >= _SMALL:
+        columns, inner = weight.shape
+        if input.shape[-1] == inner and _fits(input) and worth(input.numel() // inner, columns, inner):
+            return _onednn(input, weight, bias, "none", [], "")
+    return _aten_linear(input, weight, bias)
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """a b.   a (n, k), b (k, m)."""
+    if _onednn is not None and a.numel() >= _SMALL:
+        rows, inner = a.shape
+        if _fits(a) and worth(rows, b.shape[1], inner):
+            return _onednn(a, b.t(), None, "none", [], "")
+    return torch.mm(a, b)
