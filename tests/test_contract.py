@@ -19,7 +19,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from modgrad import functional, nn
 from modgrad.graph import walk
 from modgrad.graph.tracing import Tracing, substituted
-from modgrad.nn.operators import arithmetic, shape
+from modgrad.nn.operators import arithmetic, attention, shape
 from tests.cases import CASES, Case, Inputs
 
 # PyTorch's own convolution warns of what it does for an even kernel; modgrad's pads in the layer.
@@ -463,7 +463,7 @@ def _bodies(formulas: bool) -> Any:
 
 
 def test_every_primitive_has_a_row() -> None:
-    rooms = (nn, arithmetic, shape)
+    rooms = (nn, arithmetic, attention, shape)
     classes = {value for room in rooms for value in vars(room).values() if isinstance(value, type)}
     primitives = {value for value in classes if issubclass(value, nn.Primitive)}
     concrete = {value for value in primitives if not any(value in other.__bases__ for other in primitives)}

@@ -52,6 +52,11 @@ from modgrad.functional.arithmetic import (
     sub_grad_other,
     sum_to_shape,
 )
+from modgrad.functional.attention import (
+    scaled_dot_product_attention,
+    scaled_dot_product_attention_backward,
+    scaled_dot_product_attention_grad_mask,
+)
 from modgrad.functional.convolution import (
     conv2d,
     conv2d_grad_bias,
@@ -205,6 +210,9 @@ __all__ = [
     "relu_backward",
     "reshape",
     "reshape_backward",
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention_backward",
+    "scaled_dot_product_attention_grad_mask",
     "select",
     "select_backward",
     "sigmoid",

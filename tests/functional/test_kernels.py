@@ -88,6 +88,33 @@ def _max_pool2d_backward() -> list[tuple[Any, ...]]:
     return [(torch.randn_like(output), input, indices, *windows)]
 
 
+def _attention() -> list[tuple[Any, ...]]:
+    q, k, v = normal(2, 3, 5, 4), normal(2, 3, 7, 4), normal(2, 3, 7, 4)
+    seen = torch.rand(5, 7) > 0.5
+    seen[2] = False  # a query that may look at nothing
+    return [
+        (q, k, v),
+        (q, k, v, None, True, 0.3),
+        (q, k, v, normal(3, 5, 7)),
+        (q, k, v, normal(2, 1, 1, 7), True),
+        (q, k, v, seen),
+        (q, k[:, :1], v[:, :1], seen, False, None, True),
+        (q[0], k[0], v[0], normal(3, 1, 7)),
+        (q[0, 0], k[0, 0], v[0, 0]),
+        (q, k, normal(2, 3, 7, 6)),
+        (q.mT.contiguous().mT, k.transpose(1, 2).contiguous().transpose(1, 2), v),
+        (q, k, v, None, True, None, False, torch.rand(2, 3, 5, 7) > 0.5, 0.5),
+    ]
+
+
+def _attention_backward() -> list[tuple[Any, ...]]:
+    rows = []
+    for query, key, value, *options in _attention():
+        output, lse = functional.scaled_dot_product_attention(query, key, value, *options)
+        rows.append((normal(*output.shape), query, key, value, output, lse, *options))
+    return rows
+
+
 positive = torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)
 ARGUMENTS: dict[str, Callable[[], list[tuple[Any, ...]]]] = {
     "sum_to_shape": lambda: [
@@ -105,6 +132,8 @@ ARGUMENTS: dict[str, Callable[[], list[tuple[Any, ...]]]] = {
         (normal(2, 5, 4), normal(3, 4), None),
         (normal(4), normal(3, 4), normal(3)),
     ],
+    "scaled_dot_product_attention": _attention,
+    "scaled_dot_product_attention_backward": _attention_backward,
     "mse_loss": lambda: [(normal(3, 4), normal(3, 4), r) for r in functional.REDUCTIONS],
     "mse_loss_backward": lambda: [
         (normal(3, 4) if r == "none" else normal(), normal(3, 4), normal(3, 4), r) for r in functional.REDUCTIONS
