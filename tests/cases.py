@@ -40,6 +40,20 @@ class TorchFunction(torch.nn.Module):
         return self.function(*inputs)
 
 
+class FlatLSTM(nn.LSTM):
+    """Takes and gives its tensors in one row, as the contract's tests do."""
+
+    def forward(self, input: Any, *hx: Any) -> Any:
+        output, last = super().forward(input, hx or None)
+        return output, *last
+
+
+class TorchFlatLSTM(torch.nn.LSTM):
+    def forward(self, input: Any, *hx: Any) -> Any:
+        output, last = super().forward(input, hx or None)
+        return output, *last
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -116,6 +130,19 @@ def layer(name: str, *inputs: Callable[[], Inputs], label: str = "", args: tuple
         make_twin=lambda: getattr(twin, name)(*args, **rest),
         inputs=list(inputs),
         primitives=(name,),
+        **row,
+    )
+
+
+def recurrent(label: str, *inputs: Callable[[], Inputs], args: tuple[int, ...], **rest: Any) -> Case:
+    row = {key: rest.pop(key) for key in ("empty",) if key in rest}
+    return Case(
+        name=f"LSTM-{label}",
+        make=lambda: FlatLSTM(*args, **rest),
+        make_twin=lambda: TorchFlatLSTM(*args, **rest),
+        inputs=list(inputs),
+        primitives=("LSTMDirection",),
+        dtypes=(torch.float32,),  # of bfloat16 test_recurrent tells
         **row,
     )
 
@@ -278,6 +305,26 @@ CASES = [
     layer("AdaptiveAvgPool2d", normal((2, 3, 6, 5)), normal((3, 6, 5)), args=(1,), saves=False),
     layer("AdaptiveAvgPool2d", normal((2, 3, 7, 5)), label="uneven", args=((3, None),), saves=False),
     layer("AdaptiveAvgPool2d", normal((2, 3, 2, 3)), label="larger", args=((4, 5),), saves=False),
+    recurrent(
+        "one",
+        normal((5, 2, 3), (1, 2, 4), (1, 2, 4)),
+        normal((5, 2, 3)),
+        normal((1, 2, 3)),
+        normal((5, 3)),
+        normal((5, 3), (1, 4), (1, 4)),
+        args=(3, 4),
+        empty=normal((5, 0, 3)),
+    ),
+    recurrent("no bias", normal((2, 5, 3), (1, 2, 4), (1, 2, 4)), args=(3, 4), bias=False, batch_first=True),
+    recurrent(
+        "two layers both ways",
+        normal((2, 4, 3)),
+        normal((2, 4, 3), (4, 2, 2), (4, 2, 2)),
+        normal((4, 3), (4, 2), (4, 2)),
+        args=(3, 2, 2),
+        batch_first=True,
+        bidirectional=True,
+    ),
     operator(
         "add",
         lambda x, y: x + y,

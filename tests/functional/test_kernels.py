@@ -115,6 +115,25 @@ def _attention_backward() -> list[tuple[Any, ...]]:
     return rows
 
 
+def _lstm() -> list[tuple[Any, ...]]:
+    states = normal(2, 4), normal(2, 4)
+    return [
+        (normal(5, 2, 3), *states, normal(16, 3), normal(16, 4), *biases, reverse)
+        for biases in [(normal(16), normal(16)), (None, None)]
+        for reverse in (False, True)
+    ]
+
+
+def _lstm_backward() -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    for *arguments, reverse in _lstm():
+        output, _, last_cell, kept = functional.lstm(*arguments, reverse)
+        rest = *arguments, output, last_cell, kept, reverse
+        rows.append((normal(5, 2, 4), normal(2, 4), normal(2, 4), *rest))
+        rows.append((None, normal(2, 4), None, *rest))
+    return rows
+
+
 positive = torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)
 ARGUMENTS: dict[str, Callable[[], list[tuple[Any, ...]]]] = {
     "sum_to_shape": lambda: [
@@ -134,6 +153,8 @@ ARGUMENTS: dict[str, Callable[[], list[tuple[Any, ...]]]] = {
     ],
     "scaled_dot_product_attention": _attention,
     "scaled_dot_product_attention_backward": _attention_backward,
+    "lstm": _lstm,
+    "lstm_backward": _lstm_backward,
     "mse_loss": lambda: [(normal(3, 4), normal(3, 4), r) for r in functional.REDUCTIONS],
     "mse_loss_backward": lambda: [
         (normal(3, 4) if r == "none" else normal(), normal(3, 4), normal(3, 4), r) for r in functional.REDUCTIONS
