@@ -43,7 +43,8 @@ class LSTMDirection(Primitive):
         known = getattr(call, "gradients_of", None)
         if known is None or any(a is not b for a, b in zip(known[0], grads, strict=True)):
             grad, grad_hidden, grad_cell = grads
-            gradients = functional.lstm_backward(grad, grad_hidden, grad_cell, *call.saved, self.reverse)
+            rest: tuple[Any, ...] = *call.saved, self.reverse
+            gradients = functional.lstm_backward(grad, grad_hidden, grad_cell, *rest)
             call.gradients_of = known = grads, gradients
         return known[1]
 
