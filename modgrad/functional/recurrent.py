@@ -100,6 +100,82 @@ def _mkldnn_arguments(
     return input.contiguous(), weight_ih, weight_hh, *biases, *states
 
 
+def _can_loop(input: Tensor) -> bool:
+    """Whether it is a real tensor, with something in it: a traced program is better without changes in place."""
+    return type(input) is Tensor and input.numel() > 0
+
+
+def _lstm_loop(
+    input: Tensor,
+    hidden: Tensor,
+    cell: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    reverse: bool,
+) -> Layer:
+    """The formula with few small operations for each step, in place in what is kept: scores become gates."""
+    length, count, _ = input.shape
+    size = hidden.shape[-1]
+    kept = input.new_empty(length, count, 5 * size)
+    kept[..., : 4 * size] = linear(input, weight_ih, bias_ih)
+    if bias_hh is not None:
+        kept[..., : 4 * size] += bias_hh
+    output = input.new_empty(length, count, size)
+    scores, in_and_forget = kept[..., : 4 * size].unbind(0), kept[..., : 2 * size].unbind(0)
+    i, f, g, o, cells = (part.unbind(0) for part in kept.chunk(5, -1))
+    hiddens, weight = output.unbind(0), weight_hh.t()
+    steps = range(length)
+    for t in reversed(steps) if reverse else steps:
+        scores[t].addmm_(hidden, weight)
+        in_and_forget[t].sigmoid_()
+        o[t].sigmoid_()
+        cell = torch.mul(f[t], cell, out=cells[t]).addcmul_(i[t], g[t].tanh_())
+        hidden = torch.tanh(cell, out=hiddens[t]).mul_(o[t])
+    return output, hidden.clone(), cell.clone(), kept
+
+
+def _lstm_backward_loop(
+    grad: Tensor | None,
+    grad_hidden: Tensor | None,
+    grad_cell: Tensor | None,
+    input: Tensor,
+    hidden: Tensor,
+    cell: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    output: Tensor,
+    last_cell: Tensor,
+    kept: Tensor,
+    reverse: bool,
+) -> Gradients:
+    """The formula, with what a step multiplies by made for all steps beforehand."""
+    i, f, g, o, cells = kept.chunk(5, -1)
+    tanh = torch.tanh(cells)
+    before = _before_each_step(cell, cells, reverse)
+    slopes = torch.stack([g * i * (1 - i), before * f * (1 - f), i * (1 - g * g), tanh * o * (1 - o)], -2)
+    to_cell, forget = (o * (1 - tanh * tanh)).unbind(0), f.unbind(0)
+    of_cell, of_hidden = slopes[..., :3, :].unbind(0), slopes[..., 3, :].unbind(0)
+    grad_scores = slopes.flatten(-2)  # which the slopes become, step by step
+    grads = grad_scores.unbind(0)
+    grad_hidden = torch.zeros_like(hidden) if grad_hidden is None else grad_hidden
+    grad_cell = torch.zeros_like(cell) if grad_cell is None else grad_cell.clone()
+    for_each_gate = grad_cell.unsqueeze(-2)
+    steps = range(input.shape[0])
+    for t in steps if reverse else reversed(steps):
+        if grad is not None:
+            grad_hidden = grad_hidden + grad[t]
+        grad_cell.addcmul_(grad_hidden, to_cell[t])
+        of_cell[t].mul_(for_each_gate)
+        of_hidden[t].mul_(grad_hidden)
+        grad_cell.mul_(forget[t])
+        grad_hidden = linear_grad_input(grads[t], weight_hh)
+    return _all_gradients(grad_scores, grad_hidden, grad_cell, input, hidden, weight_ih, output, reverse)
+
+
 def _lstm_kernel(
     input: Tensor,
     hidden: Tensor,
@@ -111,9 +187,8 @@ def _lstm_kernel(
     reverse: bool = False,
 ) -> Layer:
     if not _mkldnn_takes(input):
-        return lstm.formula(  # type: ignore[attr-defined]
-            input, hidden, cell, weight_ih, weight_hh, bias_ih, bias_hh, reverse
-        )
+        loop = _lstm_loop if _can_loop(input) else lstm.formula  # type: ignore[attr-defined]
+        return loop(input, hidden, cell, weight_ih, weight_hh, bias_ih, bias_hh, reverse)
     given = _mkldnn_arguments(input, hidden, cell, weight_ih, weight_hh, bias_ih, bias_hh)
     output, last_hidden, last_cell, kept = _mkldnn(
         *given, reverse, [], _LSTM, hidden.shape[-1], 1, True, False, False, True
@@ -135,8 +210,8 @@ def lstm(
     """`lstm_cell` over all time steps, from the first to the last or in reverse.
 
     What the input gives to the gates is one matrix product for all steps. Returns the output, h and c after the last
-    step taken, and what the backward needs: the gates and the cell after each step (T, N, 5H), or, from the kernel
-    (oneDNN's, on the CPU, in float32 and bfloat16), bytes of its own.
+    step taken, and what the backward needs: the gates and the cell after each step (T, N, 5H), or bytes of oneDNN's
+    kernel. That kernel runs on the CPU, in float32 and bfloat16; elsewhere (on a GPU too) a loop over the steps.
     """
     projected = linear(input, weight_ih, bias_ih)
     steps = range(input.shape[0])
@@ -164,10 +239,10 @@ def _lstm_backward_kernel(
     reverse: bool = False,
 ) -> Gradients:
     if kept.dtype is not torch.uint8:
-        return lstm_backward.formula(  # type: ignore[attr-defined]
-            *(grad, grad_hidden, grad_cell, input, hidden, cell),
-            *(weight_ih, weight_hh, bias_ih, bias_hh, output, last_cell, kept, reverse),
-        )
+        rest = grad_cell, input, hidden, cell, weight_ih, weight_hh, bias_ih, bias_hh, output, last_cell, kept, reverse
+        if _can_loop(input):
+            return _lstm_backward_loop(grad, grad_hidden, *rest)
+        return lstm_backward.formula(grad, grad_hidden, *rest)  # type: ignore[attr-defined]
     given = _mkldnn_arguments(input, hidden, cell, weight_ih, weight_hh, bias_ih, bias_hh)
     end = output, output[0 if reverse else -1].unsqueeze(0), last_cell.unsqueeze(0)
     grads = (
@@ -224,7 +299,20 @@ def lstm_backward(
             grad_hidden = grad_hidden + grad[t]
         grads[t], grad_cell = lstm_cell_backward(grad_hidden, grad_cell, gates[t], cells_before[t], cells[t])
         grad_hidden = linear_grad_input(grads[t], weight_hh)
-    grad_scores = torch.stack(grads)
+    return _all_gradients(torch.stack(grads), grad_hidden, grad_cell, input, hidden, weight_ih, output, reverse)
+
+
+def _all_gradients(
+    grad_scores: Tensor,
+    grad_hidden: Tensor,
+    grad_cell: Tensor,
+    input: Tensor,
+    hidden: Tensor,
+    weight_ih: Tensor,
+    output: Tensor,
+    reverse: bool,
+) -> Gradients:
+    """From dL/dz of all steps, and what came to the first hidden and cell."""
     return (
         linear_grad_input(grad_scores, weight_ih),
         grad_hidden,
