@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from modgrad.functional.arithmetic import sum_to_shape
+from modgrad.functional.dropout import dropout_masked
 from modgrad.functional.kernel import direct, kernel
 
 Three = tuple[Tensor, Tensor, Tensor]
@@ -223,9 +224,7 @@ def _grad_scores(
 
 
 def _dropped(probabilities: Tensor, dropout_mask: Tensor | None, dropout_p: float) -> Tensor:
-    if dropout_mask is None:
-        return probabilities
-    return probabilities * dropout_mask * (1 / (1 - dropout_p) if dropout_p < 1 else 0.0)
+    return probabilities if dropout_mask is None else dropout_masked(probabilities, dropout_mask, dropout_p)
 
 
 def _in_computing_dtype(query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> Three:

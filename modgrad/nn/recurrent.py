@@ -13,6 +13,7 @@ from modgrad import functional
 from modgrad.graph import Call, Module, Parameter, Primitive
 from modgrad.graph.errors import describe
 from modgrad.nn import init
+from modgrad.nn.dropout import Dropout
 
 
 class LSTMDirection(Primitive):
@@ -157,7 +158,7 @@ class LSTM(Module):
         c_n: list[Any] = []
         for layer in range(self.num_layers):
             if layer > 0 and self.training and self.dropout > 0:
-                output = _dropped(output, self.dropout)
+                output = Dropout(self.dropout)(output)
             outputs = []
             for suffix in self._suffixes(layer):
                 one, hidden, cell = self._direction(suffix)(output, hiddens[len(h_n)], cells[len(c_n)])
@@ -212,9 +213,3 @@ class LSTM(Module):
             if getattr(self, name) != default:
                 text += f", {name}={getattr(self, name)}"
         return text + (f", bidirectional={self.bidirectional}" if self.bidirectional else "")
-
-
-def _dropped(x: Any, p: float) -> Any:
-    """Dropout between layers. The one place to put `functional.dropout` once it is there."""
-    kept, _ = torch.native_dropout(torch.ones(x.shape, dtype=x.dtype, device=x.device), p, True)
-    return x * kept

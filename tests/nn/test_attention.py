@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from modgrad import nn
+from modgrad.graph import Randomness
 from modgrad.graph.tracing import Tracing, substituted
 
 attend = nn.operators.scaled_dot_product_attention
@@ -201,3 +202,15 @@ def test_a_transformer_block_exports_with_a_free_batch_size() -> None:
     for size in (2, 7):
         tokens, targets = torch.randint(0, 11, (size, 5)), torch.randint(0, 11, (size,))
         torch.testing.assert_close(program.module()(state, tokens, targets), loss_and_gradients(model, tokens, targets))
+
+
+def test_dropout_is_drawn_from_the_open_randomness() -> None:
+    x = torch.randn(2, 3, 5, 4)
+    before = torch.get_rng_state()
+    drawings = []
+    for seed in (1, 1, 2):
+        with Randomness(torch.tensor([seed, 0])):
+            drawings.append(attend(x, x, x, dropout_p=0.5))
+    assert torch.equal(drawings[0], drawings[1])
+    assert not torch.equal(drawings[0], drawings[2])
+    assert torch.equal(torch.get_rng_state(), before)

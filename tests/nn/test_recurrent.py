@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from modgrad import functional, nn
+from modgrad.graph import Randomness
 from modgrad.graph.tracing import Tracing, substituted
 
 
@@ -166,3 +167,13 @@ def test_a_step_exports_with_a_free_batch_size() -> None:
         loss.backward()
         expected = [loss.detach(), *(p.grad_v for p in model.parameters())]
         torch.testing.assert_close(program.module()(state, x), expected)
+
+
+def test_dropout_is_drawn_from_the_open_randomness() -> None:
+    layer, x = nn.LSTM(3, 4, 3, dropout=0.5), torch.randn(6, 5, 3)
+    outputs = []
+    for seed in (1, 1, 2):
+        with Randomness(torch.tensor([seed, 0])):
+            outputs.append(layer(x)[0].detach())
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])

@@ -11,6 +11,7 @@ from modgrad import functional
 from modgrad.graph import Primitive
 from modgrad.graph.dispatch import operator
 from modgrad.graph.errors import describe
+from modgrad.nn.dropout import drawn_mask
 
 
 class ScaledDotProductAttention(Primitive):
@@ -32,8 +33,7 @@ class ScaledDotProductAttention(Primitive):
         dropout_mask = None
         if dropout_p > 0:
             heads = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2]) if not enable_gqa else query.shape[:-2]
-            ones = torch.ones((*heads, query.shape[-2], key.shape[-2]), dtype=query.dtype, device=query.device)
-            _, dropout_mask = torch.native_dropout(ones, dropout_p, True)
+            dropout_mask = drawn_mask(query.new_ones((*heads, query.shape[-2], key.shape[-2])), dropout_p)
         output, lse = functional.scaled_dot_product_attention(
             query, key, value, attn_mask, is_causal, scale, enable_gqa, dropout_mask, dropout_p
         )
