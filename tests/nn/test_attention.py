@@ -59,6 +59,15 @@ def test_dropout_drops_as_pytorch_does_for_the_same_seed(p: float) -> None:
     assert mine[0].any() == (p < 1)
 
 
+def test_dropout_of_scores_that_broadcast() -> None:
+    """A key of one batch for all, grouped heads, a mask with a dimension more: each score is dropped by itself."""
+    q, k, v = torch.ones(2, 4, 5, 3), torch.ones(1, 2, 6, 3), torch.ones(1, 2, 6, 3)
+    call, _ = attend(nn.Variable(q), k, v, dropout_p=0.5, enable_gqa=True)._source
+    assert call.saved[-1].shape == (2, 4, 5, 6)
+    call, _ = attend(nn.Variable(q), k[:, :1], v[:, :1], torch.zeros(3, 1, 1, 1, 6), dropout_p=0.5)._source
+    assert call.saved[-1].shape == (3, 2, 4, 5, 6)
+
+
 @pytest.mark.parametrize("options", [{}, {"attn_mask": True}, {"enable_gqa": True}, {"dropout_p": 0.2}], ids=str)
 def test_half_precision_is_as_near_to_the_truth_as_pytorchs(options: dict[str, Any]) -> None:
     q, k, v = three(2, 4, 16, 8, dtype=torch.bfloat16)

@@ -32,8 +32,7 @@ class ScaledDotProductAttention(Primitive):
         _check(query, key, value, attn_mask, dropout_p, enable_gqa)
         dropout_mask = None
         if dropout_p > 0:
-            heads = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2]) if not enable_gqa else query.shape[:-2]
-            dropout_mask = drawn_mask(query.new_ones((*heads, query.shape[-2], key.shape[-2])), dropout_p)
+            dropout_mask = drawn_mask(query.new_ones(_scores_shape(query, key, attn_mask, enable_gqa)), dropout_p)
         output, lse = functional.scaled_dot_product_attention(
             query, key, value, attn_mask, is_causal, scale, enable_gqa, dropout_mask, dropout_p
         )
@@ -90,6 +89,13 @@ def scaled_dot_product_attention(
     torch.Size([2, 4, 5, 8])
     """
     return _ATTENTION(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+
+
+def _scores_shape(query: Tensor, key: Tensor, attn_mask: Tensor | None, enable_gqa: bool) -> torch.Size:
+    """(..., L, S), as everything broadcasts."""
+    leading = (*key.shape[:-3], query.shape[-3]) if enable_gqa else key.shape[:-2]
+    mask = () if attn_mask is None else attn_mask.shape
+    return torch.broadcast_shapes((*query.shape[:-1], 1), (*leading, 1, key.shape[-2]), mask)
 
 
 def _check(
