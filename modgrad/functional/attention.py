@@ -24,10 +24,14 @@ _flash: Any = direct(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.
 _flash_backward: Any = direct(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default)
 
 
-def _flash_takes(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None) -> bool:
-    """Whether the kernel does; it asks few of these things itself, and reads beyond its memory where they fail."""
+def _flash_takes(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, scale: float | None) -> bool:
+    """Whether the kernel does; it asks few of these things itself, and reads beyond its memory where they fail.
+
+    It also scales the -inf of what a causal query must not see, which a scale of 0 or less makes NaN.
+    """
     return (
         query.device.type == "cpu"
+        and (scale is None or scale > 0)
         and 2 <= query.dim() <= 4
         and key.shape == value.shape
         and key.shape[:-2] == query.shape[:-2]
@@ -75,7 +79,7 @@ def _attention_kernel(
     dropout_p: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     k, v = (_for_each_query_head(x, query, enable_gqa) for x in (key, value))
-    if dropout_mask is not None or not _flash_takes(query, k, v, attn_mask):
+    if dropout_mask is not None or not _flash_takes(query, k, v, attn_mask, scale):
         return scaled_dot_product_attention.formula(  # type: ignore[attr-defined]
             query, key, value, attn_mask, is_causal, scale, enable_gqa, dropout_mask, dropout_p
         )
@@ -127,7 +131,7 @@ def _attention_backward_kernel(
     dropout_p: float = 0.0,
 ) -> Three:
     k, v = (_for_each_query_head(x, query, enable_gqa) for x in (key, value))
-    if dropout_mask is not None or not _flash_takes(query, k, v, attn_mask):
+    if dropout_mask is not None or not _flash_takes(query, k, v, attn_mask, scale):
         return scaled_dot_product_attention_backward.formula(  # type: ignore[attr-defined]
             grad, query, key, value, output, lse, attn_mask, is_causal, scale, enable_gqa, dropout_mask, dropout_p
         )

@@ -95,6 +95,8 @@ def _attention() -> list[tuple[Any, ...]]:
     return [
         (q, k, v),
         (q, k, v, None, True, 0.3),
+        (q, k, v, None, True, -0.3),
+        (q, k, v, seen, True, 0.0),
         (q, k, v, normal(3, 5, 7)),
         (q, k, v, normal(2, 1, 1, 7), True),
         (q, k, v, seen),

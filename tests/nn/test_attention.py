@@ -49,6 +49,14 @@ def test_a_query_that_may_look_at_nothing_gets_zeros(width: int, boolean: bool) 
     assert not mine[1][:, :, 2].any()
 
 
+@pytest.mark.parametrize("scale", [-0.5, 0.0])
+def test_scales_that_pytorchs_kernel_gives_nan_for(scale: float) -> None:
+    q, k, v = three(2, 3, 5, 4)
+    hidden = torch.ones(5, 5).triu(1).bool()
+    expected = (q @ k.mT * scale).masked_fill(hidden, -math.inf).softmax(-1) @ v
+    torch.testing.assert_close(attend(q, k, v, is_causal=True, scale=scale), expected)
+
+
 @pytest.mark.parametrize("p", [0.3, 1.0])
 def test_dropout_drops_as_pytorch_does_for_the_same_seed(p: float) -> None:
     mine, theirs = both(
