@@ -73,11 +73,18 @@ def make(nn: Any, optim: Any, model: Any, shape: tuple[int, ...]) -> Step:
     return step
 
 
+def by_modgrad(model: Any, shape: tuple[int, ...]) -> Step:
+    return make(modgrad.nn, modgrad.optim, model, shape)
+
+
+def by_pytorch(model: Any, shape: tuple[int, ...]) -> Step:
+    return make(torch.nn, torch.optim, model, shape)
+
+
 def workload(name: str, title: str, model: Any, shape: tuple[int, ...]) -> Workload:
-    libraries = [("modgrad", modgrad.nn, modgrad.optim), ("PyTorch", torch.nn, torch.optim)]
     contestants = [
-        Contestant(who, partial(make, nn, optim, model, shape), baseline=who == "PyTorch")
-        for who, nn, optim in libraries
+        Contestant("modgrad", partial(by_modgrad, model, shape)),
+        Contestant("PyTorch", partial(by_pytorch, model, shape), baseline=True),
     ]
     return Workload(name, title, contestants)
 

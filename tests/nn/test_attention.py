@@ -49,6 +49,13 @@ def test_a_query_that_may_look_at_nothing_gets_zeros(width: int, boolean: bool) 
     assert not mine[1][:, :, 2].any()
 
 
+def test_a_mask_of_one_dimension() -> None:
+    """PyTorch's kernel refuses it, PyTorch's formula takes it."""
+    q, k, v = three(2, 3, 5, 4)
+    visible = torch.tensor([True, False, True, True, False])
+    torch.testing.assert_close(attend(q, k, v, visible), attend(q, k, v, visible.expand(5, 5)))
+
+
 @pytest.mark.parametrize("scale", [-0.5, 0.0])
 def test_scales_that_pytorchs_kernel_gives_nan_for(scale: float) -> None:
     q, k, v = three(2, 3, 5, 4)
