@@ -2,13 +2,14 @@
 
     harness.py   what a workload is; that its contestants agree; the clock
     mlp.py       workloads: a training step of multilayer perceptrons
+    sequence.py  workloads: a training step of an LSTM, and of attention
     report.py    the tables, for the terminal and for docs/benchmarks.md
     __main__.py  the command
 
 A further family of workloads is a file like mlp.py, and one more entry below.
 """
 
-from benchmarks import mlp
+from benchmarks import mlp, sequence
 
 # Every workload by name, in the order of the report.
-WORKLOADS = {workload.name: workload for workload in mlp.WORKLOADS}
+WORKLOADS = {workload.name: workload for workload in [*mlp.WORKLOADS, *sequence.WORKLOADS]}

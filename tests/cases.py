@@ -40,6 +40,20 @@ class TorchFunction(torch.nn.Module):
         return self.function(*inputs)
 
 
+class FlatLSTM(nn.LSTM):
+    """Takes and gives its tensors in one row, as the contract's tests do."""
+
+    def forward(self, input: Any, *hx: Any) -> Any:
+        output, last = super().forward(input, hx or None)
+        return output, *last
+
+
+class TorchFlatLSTM(torch.nn.LSTM):
+    def forward(self, input: Any, *hx: Any) -> Any:
+        output, last = super().forward(input, hx or None)
+        return output, *last
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -120,6 +134,19 @@ def layer(name: str, *inputs: Callable[[], Inputs], label: str = "", args: tuple
     )
 
 
+def recurrent(label: str, *inputs: Callable[[], Inputs], args: tuple[int, ...], **rest: Any) -> Case:
+    row = {key: rest.pop(key) for key in ("empty",) if key in rest}
+    return Case(
+        name=f"LSTM-{label}",
+        make=lambda: FlatLSTM(*args, **rest),
+        make_twin=lambda: TorchFlatLSTM(*args, **rest),
+        inputs=list(inputs),
+        primitives=("LSTMDirection",),
+        dtypes=(torch.float32,),  # of bfloat16 test_recurrent tells
+        **row,
+    )
+
+
 def operator(
     name: str, function: Callable[..., Any], *inputs: Callable[[], Inputs], uses: str | tuple[str, ...], **row: Any
 ) -> Case:
@@ -132,6 +159,28 @@ def operator(
         primitives=(uses,) if isinstance(uses, str) else uses,
         **row,
     )
+
+
+def attention(**options: Any) -> Callable[..., Any]:
+    """PyTorch's own function, which stands for modgrad's where a Variable comes."""
+    return lambda q, k, v, mask=None: torch.nn.functional.scaled_dot_product_attention(q, k, v, mask, **options)
+
+
+def attended(
+    query: tuple[int, ...], key: tuple[int, ...], mask: tuple[int, ...] = (), width: int | None = None
+) -> Callable[[], Inputs]:
+    """Query, key, value (of another width, if given) and a boolean mask, of which each query sees the first key."""
+
+    def make() -> Inputs:
+        value = (*key[:-1], width or key[-1])
+        tensors = normal(query, key, value)()
+        if not mask:
+            return tensors
+        visible = torch.rand(mask) > 0.4
+        visible[..., 0] = True
+        return *tensors, visible
+
+    return make
 
 
 PER_CLASS = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
@@ -256,6 +305,26 @@ CASES = [
     layer("AdaptiveAvgPool2d", normal((2, 3, 6, 5)), normal((3, 6, 5)), args=(1,), saves=False),
     layer("AdaptiveAvgPool2d", normal((2, 3, 7, 5)), label="uneven", args=((3, None),), saves=False),
     layer("AdaptiveAvgPool2d", normal((2, 3, 2, 3)), label="larger", args=((4, 5),), saves=False),
+    recurrent(
+        "one",
+        normal((5, 2, 3), (1, 2, 4), (1, 2, 4)),
+        normal((5, 2, 3)),
+        normal((1, 2, 3)),
+        normal((5, 3)),
+        normal((5, 3), (1, 4), (1, 4)),
+        args=(3, 4),
+        empty=normal((5, 0, 3)),
+    ),
+    recurrent("no bias", normal((2, 5, 3), (1, 2, 4), (1, 2, 4)), args=(3, 4), bias=False, batch_first=True),
+    recurrent(
+        "two layers both ways",
+        normal((2, 4, 3)),
+        normal((2, 4, 3), (4, 2, 2), (4, 2, 2)),
+        normal((4, 3), (4, 2), (4, 2)),
+        args=(3, 2, 2),
+        batch_first=True,
+        bidirectional=True,
+    ),
     operator(
         "add",
         lambda x, y: x + y,
@@ -295,6 +364,51 @@ CASES = [
         normal((4,), (2, 4, 3)),
         uses="MatMul",
         empty=normal((0, 4), (4, 5)),
+    ),
+    operator(
+        "attention",
+        attention(),
+        normal((2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 4)),
+        normal((3, 5, 4), (3, 7, 4), (3, 7, 4)),
+        normal((5, 4), (7, 4), (7, 4)),
+        normal((1, 2, 3, 5, 4), (1, 2, 3, 7, 4), (1, 2, 3, 7, 4)),
+        normal((2, 3, 5, 4), (1, 3, 7, 4), (3, 7, 4)),
+        attended((2, 3, 5, 4), (2, 3, 7, 4), width=6),
+        attended((2, 3, 5, 4), (2, 3, 7, 4), mask=(5, 7)),
+        attended((2, 3, 5, 4), (2, 3, 7, 4), mask=(2, 1, 1, 7)),
+        attended((2, 3, 5, 4), (2, 3, 7, 4), mask=(3, 5, 7), width=6),
+        attended((3, 5, 4), (3, 7, 4), mask=(3, 5, 7)),
+        uses="ScaledDotProductAttention",
+        empty=normal((0, 3, 5, 4), (0, 3, 7, 4), (0, 3, 7, 4)),
+    ),
+    operator(
+        "attention causal",
+        attention(is_causal=True, scale=0.3),
+        normal((2, 3, 5, 4), (2, 3, 5, 4), (2, 3, 5, 4)),
+        normal((2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 4)),
+        normal((2, 3, 7, 4), (2, 3, 5, 4), (2, 3, 5, 4)),
+        normal((3, 5, 4), (3, 5, 4), (3, 5, 4)),
+        attended((2, 3, 5, 4), (2, 3, 5, 4), width=6),
+        attended((2, 3, 5, 4), (2, 3, 5, 4), mask=(5, 5)),
+        uses="ScaledDotProductAttention",
+    ),
+    operator(
+        "attention grouped",
+        attention(enable_gqa=True),
+        normal((2, 6, 5, 4), (2, 3, 7, 4), (2, 3, 7, 4)),
+        normal((2, 6, 5, 4), (2, 1, 7, 4), (2, 1, 7, 4)),
+        attended((2, 6, 5, 4), (2, 3, 7, 4), width=6),
+        uses="ScaledDotProductAttention",
+        dtypes=(torch.float32,),  # of bfloat16 test_attention tells
+    ),
+    operator(
+        "attention biased",
+        attention(),
+        normal((2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 4), (3, 5, 7)),
+        normal((2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 4), (2, 1, 5, 1)),
+        normal((2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 4), (1, 7)),
+        uses="ScaledDotProductAttention",
+        dtypes=(torch.float32,),
     ),
     operator("sum", lambda x: x.sum(), normal((3, 4)), normal(()), uses="Sum", saves=False, empty=normal((0, 4))),
     operator(

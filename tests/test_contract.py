@@ -19,11 +19,13 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from modgrad import functional, nn
 from modgrad.graph import walk
 from modgrad.graph.tracing import Tracing, substituted
-from modgrad.nn.operators import arithmetic, shape
+from modgrad.nn import recurrent
+from modgrad.nn.operators import arithmetic, attention, shape
 from tests.cases import CASES, Case, Inputs
 
 # PyTorch's own convolution warns of what it does for an even kernel; modgrad's pads in the layer.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+ROOMS = (nn, recurrent, arithmetic, attention, shape)  # where primitives are
 EXACT = {"rtol": 1e-12, "atol": 1e-13}
 CLOSE: dict[torch.dtype, dict[str, float]] = {torch.float64: EXACT}  # PyTorch's defaults for the others
 
@@ -291,7 +293,7 @@ def test_tied_parameter(case: Case) -> None:
     a, b = case.inputs[0](), case.inputs[0]()
     x, x_twin = leaves(a), twin_leaves(a)
     z, z_twin = leaves(b), twin_leaves(b)
-    y, y_twin = module(*x) * 2 + other(*z), twin(*x_twin) * 2 + other_twin(*z_twin)
+    y, y_twin = one(module(*x)) * 2 + one(other(*z)), one(twin(*x_twin)) * 2 + one(other_twin(*z_twin))
     upstream = upstream_of([y])
     backward([y], upstream)
     backward([y_twin], upstream)
@@ -308,7 +310,7 @@ def test_frozen_parameters(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
             twin.get_parameter(name).grad = None
         inputs = case.inputs[0]()
         x, x_twin = leaves(inputs), twin_leaves(inputs)
-        y, y_twin = module(*x), twin(*x_twin)
+        y, y_twin = one(module(*x)), one(twin(*x_twin))
         if type(y) is Tensor:
             assert not any(p.grad_f for p in module.parameters()), "something was to be trained"
             continue
@@ -323,13 +325,14 @@ def test_frozen_parameters(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any) -> Any:
         raise AssertionError("a frozen primitive was asked for its parameters' gradients")
 
-    monkeypatch.setattr(type(module), "parameter_gradients", never)
+    for primitive in (value for room in ROOMS for name, value in vars(room).items() if name in case.primitives):
+        monkeypatch.setattr(primitive, "parameter_gradients", never)
     x = leaves(case.inputs[0]())
     if isinstance(x[0], nn.Variable):
-        y = module(*x)
+        y = one(module(*x))
         backward([y], upstream_of([y]))
         assert x[0].grad_v is not None
-    assert type(module(*case.inputs[0]())) is Tensor, "nothing to train: it leaves no record"
+    assert type(one(module(*case.inputs[0]()))) is Tensor, "nothing to train: it leaves no record"
 
 
 @every()
@@ -463,8 +466,7 @@ def _bodies(formulas: bool) -> Any:
 
 
 def test_every_primitive_has_a_row() -> None:
-    rooms = (nn, arithmetic, shape)
-    classes = {value for room in rooms for value in vars(room).values() if isinstance(value, type)}
+    classes = {value for room in ROOMS for value in vars(room).values() if isinstance(value, type)}
     primitives = {value for value in classes if issubclass(value, nn.Primitive)}
     concrete = {value for value in primitives if not any(value in other.__bases__ for other in primitives)}
     assert {value.__name__ for value in concrete} == {name for case in CASES for name in case.primitives}

@@ -2,8 +2,8 @@
 
 `f` computes, `f_backward` is its derivative; where there are several, `f_grad_input`, `f_grad_weight`, ... In all of
 them `grad` is dL/dy, the gradient of the loss with respect to the output. By family: `activation`, `arithmetic`,
-`linear`, `embedding`, `convolution`, `normalization`, `dropout`, `pooling`, `reduction`, `shape`, `loss`. `kernel`
-holds what lets a fast kernel stand in for a formula; inside `formulas()` the formulas run.
+`linear`, `attention`, `recurrent`, `embedding`, `convolution`, `normalization`, `dropout`, `pooling`, `reduction`,
+`shape`, `loss`. `kernel` holds what lets a fast kernel stand in for a formula; inside `formulas()` the formulas run.
 """
 
 from modgrad.functional.activation import (
@@ -51,6 +51,11 @@ from modgrad.functional.arithmetic import (
     sub_grad_input,
     sub_grad_other,
     sum_to_shape,
+)
+from modgrad.functional.attention import (
+    scaled_dot_product_attention,
+    scaled_dot_product_attention_backward,
+    scaled_dot_product_attention_grad_mask,
 )
 from modgrad.functional.convolution import (
     conv2d,
@@ -107,6 +112,12 @@ from modgrad.functional.pooling import (
     averaging_matrix,
     max_pool2d,
     max_pool2d_backward,
+)
+from modgrad.functional.recurrent import (
+    lstm,
+    lstm_backward,
+    lstm_cell,
+    lstm_cell_backward,
 )
 from modgrad.functional.reduction import (
     mean,
@@ -181,6 +192,10 @@ __all__ = [
     "log_backward",
     "log_softmax",
     "log_softmax_backward",
+    "lstm",
+    "lstm_backward",
+    "lstm_cell",
+    "lstm_cell_backward",
     "matmul",
     "matmul_grad_input",
     "matmul_grad_other",
@@ -205,6 +220,9 @@ __all__ = [
     "relu_backward",
     "reshape",
     "reshape_backward",
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention_backward",
+    "scaled_dot_product_attention_grad_mask",
     "select",
     "select_backward",
     "sigmoid",

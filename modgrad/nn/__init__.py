@@ -11,9 +11,11 @@ from modgrad.nn.linear import Flatten, Identity, Linear
 from modgrad.nn.loss import CrossEntropyLoss, MSELoss
 from modgrad.nn.normalization import BatchNorm2d, LayerNorm
 from modgrad.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
+from modgrad.nn.recurrent import LSTM
 
 __all__ = [
     "GELU",
+    "LSTM",
     "AdaptiveAvgPool2d",
     "BatchNorm2d",
     "Buffer",

@@ -11,6 +11,14 @@ from modgrad.graph import Passing
 from modgrad.graph.mode import mode
 
 
+def drawn_mask(like: Tensor, p: float) -> Tensor:
+    """Which elements of something like `like` stay: from the Randomness that is open, else from torch's generator."""
+    randomness = mode.randomness
+    if randomness is None:
+        return functional.dropout(like, p)[1]
+    return functional.dropout_mask(functional.random_key(*randomness.draw()), like.shape, p)
+
+
 class Dropout(Passing):
     """In training each value is 0 with probability p, and divided by 1 - p if not; in evaluation all pass as they are.
 
@@ -29,12 +37,10 @@ class Dropout(Passing):
         return not self.training or self.p == 0
 
     def forward(self, call: Any, input: Tensor) -> Tensor:
-        randomness = mode.randomness
-        if randomness is None:
+        if mode.randomness is None:
             output, mask = functional.dropout(input, self.p)
         else:
-            key = functional.random_key(*randomness.draw())
-            mask = functional.dropout_mask(key, input.shape, self.p)
+            mask = drawn_mask(input, self.p)
             output = functional.dropout_masked(input, mask, self.p)
         call.p = self.p
         call.save(mask)

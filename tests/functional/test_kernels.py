@@ -88,6 +88,54 @@ def _max_pool2d_backward() -> list[tuple[Any, ...]]:
     return [(torch.randn_like(output), input, indices, *windows)]
 
 
+def _attention() -> list[tuple[Any, ...]]:
+    q, k, v = normal(2, 3, 5, 4), normal(2, 3, 7, 4), normal(2, 3, 7, 4)
+    seen = torch.rand(5, 7) > 0.5
+    seen[2] = False  # a query that may look at nothing
+    return [
+        (q, k, v),
+        (q, k, v, None, True, 0.3),
+        (q, k, v, None, True, -0.3),
+        (q, k, v, seen, True, 0.0),
+        (q, k, v, normal(3, 5, 7)),
+        (q, k, v, normal(2, 1, 1, 7), True),
+        (q, k, v, seen),
+        (q, k[:, :1], v[:, :1], seen, False, None, True),
+        (q[0], k[0], v[0], normal(3, 1, 7)),
+        (q[0, 0], k[0, 0], v[0, 0]),
+        (q, k, normal(2, 3, 7, 6)),
+        (q.mT.contiguous().mT, k.transpose(1, 2).contiguous().transpose(1, 2), v),
+        (q, k, v, None, True, None, False, torch.rand(2, 3, 5, 7) > 0.5, 0.5),
+    ]
+
+
+def _attention_backward() -> list[tuple[Any, ...]]:
+    rows = []
+    for query, key, value, *options in _attention():
+        output, lse = functional.scaled_dot_product_attention(query, key, value, *options)
+        rows.append((normal(*output.shape), query, key, value, output, lse, *options))
+    return rows
+
+
+def _lstm() -> list[tuple[Any, ...]]:
+    states = normal(2, 4), normal(2, 4)
+    return [
+        (normal(5, 2, 3), *states, normal(16, 3), normal(16, 4), *biases, reverse)
+        for biases in [(normal(16), normal(16)), (None, None)]
+        for reverse in (False, True)
+    ]
+
+
+def _lstm_backward() -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    for *arguments, reverse in _lstm():
+        output, _, last_cell, kept = functional.lstm(*arguments, reverse)
+        rest = *arguments, output, last_cell, kept, reverse
+        rows.append((normal(5, 2, 4), normal(2, 4), normal(2, 4), *rest))
+        rows.append((None, normal(2, 4), None, *rest))
+    return rows
+
+
 positive = torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)
 ARGUMENTS: dict[str, Callable[[], list[tuple[Any, ...]]]] = {
     "sum_to_shape": lambda: [
@@ -105,6 +153,10 @@ ARGUMENTS: dict[str, Callable[[], list[tuple[Any, ...]]]] = {
         (normal(2, 5, 4), normal(3, 4), None),
         (normal(4), normal(3, 4), normal(3)),
     ],
+    "scaled_dot_product_attention": _attention,
+    "scaled_dot_product_attention_backward": _attention_backward,
+    "lstm": _lstm,
+    "lstm_backward": _lstm_backward,
     "mse_loss": lambda: [(normal(3, 4), normal(3, 4), r) for r in functional.REDUCTIONS],
     "mse_loss_backward": lambda: [
         (normal(3, 4) if r == "none" else normal(), normal(3, 4), normal(3, 4), r) for r in functional.REDUCTIONS

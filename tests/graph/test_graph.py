@@ -539,3 +539,14 @@ def test_tracing_hangs_the_record_on_the_tensor() -> None:
         with pytest.raises(RuntimeError, match="has no derivative"):
             leaf.cumsum(0)
     assert type(nn.Variable(x)) is nn.Variable
+
+
+def test_questions_of_form_are_answered_as_by_a_tensor() -> None:
+    value = torch.randn(2, 3, 4).transpose(0, 1)
+    x = nn.Variable(value)
+    assert (x.shape, x.dtype, x.device, x.ndim, x.dim()) == (value.shape, value.dtype, value.device, 3, 3)
+    assert (x.size(), x.size(-1), x.size(dim=0)) == (value.shape, 4, 3)
+    assert not x.is_contiguous()
+    assert x.contiguous().is_contiguous()
+    channels = nn.Variable(torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last))
+    assert channels.is_contiguous(memory_format=torch.channels_last)

@@ -29,6 +29,7 @@ def _seeded(use: Callable[[], Any]) -> Any:
         (lambda x: F.softmax(x, dim=1), (3, 3)),
         (lambda x: F.log_softmax(x, 0, dtype=torch.float64), (3, 3)),
         (lambda x: F.linear(x, x * 2, x[0]), (3, 3)),
+        (lambda x: F.scaled_dot_product_attention(x, x * 2, x.exp(), is_causal=True, scale=0.5), (3, 3)),
         (lambda x: F.gelu(x) + F.gelu(x, approximate="tanh"), (3, 3)),
         (lambda x: F.layer_norm(x, (3,)), (2, 3)),
         (lambda x: F.layer_norm(x, [2, 3], x[0] * 2, x[1], 0.1), (2, 2, 3)),
