@@ -154,7 +154,8 @@ def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynami
             return {"from": low, "to": high}
         exported = exported.run_decompositions({})
         products.chosen(exported.graph_module)
-        aoti_compile_and_package(exported, package_path=str(package))
+        with products.lowered():
+            aoti_compile_and_package(exported, package_path=str(package))
     with zipfile.ZipFile(package) as archive:
         (library,) = (name for name in archive.namelist() if name.endswith(".so"))
         (folder / "step.so").write_bytes(archive.read(library))

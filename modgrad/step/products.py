@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -57,3 +59,33 @@ def _transposed(node: Node, matrix: Node) -> Node:
 def _size(size: Any) -> int:
     """A dimension's size, or what it was in the batch that was traced."""
     return size if isinstance(size, int) else size.node.hint
+
+
+@contextmanager
+def lowered() -> Iterator[None]:
+    """Inside, PyTorch's compiler takes oneDNN's product for what it is: by itself it expects a constant weight."""
+    from torch._inductor import lowering, mkldnn_ir  # noqa: PLC0415 (takes seconds to import)
+    from torch._inductor.fx_passes import mkldnn_fusion  # noqa: PLC0415
+    from torch._inductor.ir import TensorBox  # noqa: PLC0415
+
+    mkldnn_fusion._mkldnn_fusion_init()
+    operation = torch.ops.mkldnn._linear_pointwise.default
+    before = lowering.lowerings[operation]
+
+    def lower(a: Any, b: Any, bias: Any, attribute: str, scalars: Any, algorithm: str) -> Any:
+        """As LinearUnary.create, but for the copies of transposed matrices, which oneDNN takes as they are."""
+        inputs = [mkldnn_ir.ExternKernelAlloc.realize_input(x) for x in (a, b)]
+        constants = [attribute, [-1], algorithm]
+        if bias is None:
+            constants.insert(0, None)
+        else:
+            inputs.append(mkldnn_ir.ExternKernelAlloc.realize_input(bias))
+        size = [a.get_size()[0], b.get_size()[0]]
+        layout = mkldnn_ir.FixedLayout(device=a.get_device(), dtype=a.get_dtype(), size=size)
+        return TensorBox.create(mkldnn_ir._create_output_node(mkldnn_ir.LinearUnary(layout, inputs, constants)))
+
+    lowering.lowerings[operation] = lower
+    try:
+        yield
+    finally:
+        lowering.lowerings[operation] = before
