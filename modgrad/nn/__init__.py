@@ -8,6 +8,7 @@ from modgrad.nn.convolution import Conv2d
 from modgrad.nn.dropout import Dropout
 from modgrad.nn.embedding import Embedding
 from modgrad.nn.linear import Flatten, Identity, Linear
+from modgrad.nn.linear_cross_entropy import LinearCrossEntropyLoss
 from modgrad.nn.loss import CrossEntropyLoss, MSELoss
 from modgrad.nn.normalization import BatchNorm2d, LayerNorm
 from modgrad.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
@@ -26,6 +27,7 @@ __all__ = [
     "Identity",
     "LayerNorm",
     "Linear",
+    "LinearCrossEntropyLoss",
     "LogSoftmax",
     "MSELoss",
     "MaxPool2d",
