@@ -3,7 +3,8 @@
 `f` computes, `f_backward` is its derivative; where there are several, `f_grad_input`, `f_grad_weight`, ... In all of
 them `grad` is dL/dy, the gradient of the loss with respect to the output. By family: `activation`, `arithmetic`,
 `linear`, `embedding`, `convolution`, `normalization`, `dropout`, `pooling`, `reduction`, `shape`, `loss`,
-`linear_cross_entropy`. `kernel` holds what lets a fast kernel stand in for a formula; inside `formulas()` the formulas run.
+`linear_cross_entropy`. `kernel` holds what lets a fast kernel stand in for a formula; inside `formulas()` the formulas
+run.
 """
 
 from modgrad.functional.activation import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
@@ -108,6 +108,19 @@ class Call:
             ) from error
         self.versions = versions
         self.saved = tensors
+        if COMPUTED_AGAIN:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Keep no value that can be computed again, but what stands for it."""
+        saved = list(self.saved)
+        for position, tensor in enumerate(saved):
+            stand_in = COMPUTED_AGAIN.get(id(tensor))
+            if stand_in is not None and stand_in.reference() is tensor and stand_in.version == tensor._version:
+                saved[position] = stand_in
+                self.versions[position] = -1  # which no stand-in has: the walk will ask it for the value
+                stand_in.consumers.append((weakref.ref(self), position))
+        self.saved = tuple(saved)
 
     def wants(self, which: int | str) -> bool:
         """Whether input number `which`, or the parameter named `which`, is to get a gradient."""
@@ -137,4 +150,14 @@ class KeptCall(Call):
         pass
 
 
+class Onward(NamedTuple):
+    """What a `backward` may give in place of gradients: gradients of other values, by a call whose inputs those are."""
+
+    call: Call
+    gradients: tuple[Any, ...]
+
+
 _NOTHING: list[Any] = []  # replaced, never changed
+
+# Living values that can be computed again: id -> what stands for the value where a call saves it. See `again`.
+COMPUTED_AGAIN: dict[int, Any] = {}

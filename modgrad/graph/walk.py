@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modgrad.graph.again import ComputedAgain
 from modgrad.graph.arrivals import Arrivals
-from modgrad.graph.call import Call, Plain, is_variable, nobody
+from modgrad.graph.call import Call, Onward, Plain, is_variable, nobody
 from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode, switched
 
@@ -122,7 +123,9 @@ def _leave(  # noqa: PLR0912
         for tensor in call.saved:  # by position, as a zip would take longer than the comparison
             version = call.versions[position]
             if version is not None and tensor._version != version:
-                raise _stale(call)
+                if type(tensor) is not ComputedAgain:
+                    raise _stale(call)
+                tensor.put_back()
             position += 1  # noqa: SIM113
         module = call.module
         results = of_parameters = None
@@ -152,6 +155,8 @@ def _leave(  # noqa: PLR0912
                     call, grad = producer, results
                     continue
         if call.wanted:
+            if type(results) is Onward:
+                call, results = results
             results = tuple(results) if isinstance(results, (tuple, list)) else (results,)
             _to_inputs(call, results, heap, unshared)
         if arrivals is not None:
@@ -271,7 +276,7 @@ def _stale(call: Call) -> RuntimeError:
     changed = [
         f"{position} ({describe(tensor)})"
         for position, (tensor, version) in enumerate(zip(call.saved, call.versions, strict=True))
-        if version is not None and tensor._version != version
+        if isinstance(tensor, Tensor) and version is not None and tensor._version != version
     ]
     return RuntimeError(
         f"backward of {call.module}: saved tensor number {', '.join(changed)} was changed in place after forward, "

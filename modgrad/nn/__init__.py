@@ -1,6 +1,6 @@
 """Layers, losses and containers, under PyTorch's names; and what writing one's own takes, from `graph`."""
 
-from modgrad.graph import Buffer, Call, Module, Parameter, Primitive, Variable, keep_values, no_grad
+from modgrad.graph import Buffer, Call, Module, Parameter, Primitive, Variable, keep_values, no_grad, recompute
 from modgrad.nn import init, operators
 from modgrad.nn.activation import GELU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from modgrad.nn.container import ModuleDict, ModuleList, Sequential
@@ -46,4 +46,5 @@ __all__ = [
     "keep_values",
     "no_grad",
     "operators",
+    "recompute",
 ]
