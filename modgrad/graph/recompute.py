@@ -185,14 +185,18 @@ def _refuse_unknown(outputs: Any, module: Module) -> None:
 
 
 def _mapped(x: Any, function: Callable[[Any], Any], kind: type) -> Any:
-    """`x` with `function` of each instance of `kind` in its place, in tuples, lists and dicts too."""
+    """`x` with `function` of each instance of `kind` in its place, in tuples, lists and dicts too; those that hold none
+    are given on themselves."""
     if isinstance(x, kind):
         return function(x)
     if isinstance(x, (tuple, list)):
         items = [_mapped(item, function, kind) for item in x]
+        if all(new is old for new, old in zip(items, x, strict=True)):
+            return x
         return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
     if isinstance(x, dict):
-        return {key: _mapped(item, function, kind) for key, item in x.items()}
+        found = {key: _mapped(item, function, kind) for key, item in x.items()}
+        return x if all(found[key] is x[key] for key in x) else found
     return x
 
 
