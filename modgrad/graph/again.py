@@ -36,7 +36,7 @@ class Conditions:
             if (buffer := m.__dict__[name]) is not None
         ]
         self.unchanged: list[Tensor] = []  # buffers that forward leaves alone, and everybody must until backward
-        self.randomness = getattr(mode, "randomness", None)
+        self.randomness = mode.randomness
         self.mark = None if self.randomness is None else self.randomness.mark()
         self.generators: list[tuple[torch.Generator, Tensor]] = []
         if not mode.tracing:  # where torch's own generators are refused, see `drawing_refused`
@@ -59,7 +59,6 @@ class Conditions:
         buffers = [(own, name, own[name]) for own, name, *_ in self.buffers]
         generators = [(g, g.get_state()) for g, _ in self.generators]
         randomness = self.randomness
-        switches = {"randomness": randomness} if hasattr(mode, "randomness") else {}
         mark = None if randomness is None else randomness.mark()
         try:
             for own, was in self.training:
@@ -70,7 +69,7 @@ class Conditions:
                 generator.set_state(state)
             if randomness is not None:
                 randomness.rewind(self.mark)
-            with switched(**switches):
+            with switched(randomness=randomness):
                 yield
         finally:
             for own, was in training:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
@@ -79,6 +80,7 @@ class Call:
         *("__dict__", "__weakref__", "freed", "gradients", "module", "order", "outputs"),
         *("parameters", "saved", "sources", "versions", "wanted"),
     )
+    within: Sequence[Any] = ()  # the parameters of a composite that is to be computed again, and gives them gradients
     summed: set[int] | None = None  # outputs whose gradient is a sum that the walk itself made
 
     def __init__(self, module: Primitive, sources: list[Source], parameters: dict[str, Any], wanted: bool) -> None:
@@ -148,6 +150,12 @@ class KeptCall(Call):
 
     def free(self) -> None:
         pass
+
+
+class CallOfMany(Call):
+    """The one call that a composite leaves whose own calls are made in backward."""
+
+    __slots__ = ("within",)
 
 
 class Onward(NamedTuple):

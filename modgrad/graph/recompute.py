@@ -18,11 +18,11 @@ from torch import Tensor
 
 from modgrad.graph import module as of_modules
 from modgrad.graph.again import Conditions, DrawingRefused
-from modgrad.graph.call import Call, Onward, Plain, is_parameter, is_variable, plain
+from modgrad.graph.call import Call, CallOfMany, Onward, Plain, is_parameter, is_variable, plain
 from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode, switched
 from modgrad.graph.module import Module
-from modgrad.graph.primitive import Primitive, _surface_one, _understood
+from modgrad.graph.primitive import Passing, Primitive, _surface_one, _understood
 from modgrad.graph.tracing import Tracing
 from modgrad.graph.variable import Variable
 
@@ -51,7 +51,7 @@ def recompute(module: M, on: bool = True) -> M:
     if not isinstance(module, Module):
         raise TypeError(f"recompute: expected an nn.Module, got {describe(module)}")
     kind = type(module)
-    if kind.__call__ not in (Module.__call__, Primitive.__call__):
+    if kind.__call__ not in (Module.__call__, Primitive.__call__, Passing.__call__):
         raise TypeError(f"recompute({kind.__name__}): it has a __call__ of its own, which cannot be run again")
     if kind.forward is Module.forward:
         raise TypeError(f"recompute({kind.__name__}): it has no forward. Mark the modules in it")
@@ -110,10 +110,11 @@ def _call_recomputed(module: Any, inputs: tuple[Any, ...], named: dict[str, Any]
         return _Place(len(values) - 1)
 
     arguments = _mapped((inputs, named), enter, Tensor)
-    if all(type(s) is Plain for s in sources) and not any(p.grad_f for p in module.parameters()):
+    if all(type(s) is Plain for s in sources) and not any(p.grad_f for p in module.parameters()):  # nothing to train
         return module.forward(*inputs, **named)
-    call: Any = Call(Recomputed(module), sources, {}, True)
+    call: Any = CallOfMany(Recomputed(module), sources, {}, True)
     conditions = Conditions(module, values)
+    call.within = [parameter for parameter in conditions.parameters if parameter.grad_f]
     kept = [*values, *conditions.parameters]
     with _plainly():
         versions = [tensor._version for tensor in kept]

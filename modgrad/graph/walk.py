@@ -103,7 +103,7 @@ def _to_held(call: Call) -> None:
                 _deposit(variable, grad)
 
 
-def _leave(  # noqa: PLR0912
+def _leave(  # noqa: PLR0912, PLR0915
     call: Call, heap: Heap, retain: bool, unshared: bool, arrivals: Arrivals | None
 ) -> None:
     """Ask a call's module for the gradients of inputs and parameters, and pass them on.
@@ -156,6 +156,9 @@ def _leave(  # noqa: PLR0912
                     continue
         if call.wanted:
             if type(results) is Onward:
+                if arrivals is not None:
+                    arrivals.grown(results.call)
+                    arrivals.left(call)
                 call, results = results
             results = tuple(results) if isinstance(results, (tuple, list)) else (results,)
             _to_inputs(call, results, heap, unshared)

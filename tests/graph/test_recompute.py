@@ -13,24 +13,12 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from modgrad import nn
+from modgrad import nn, optim
 from modgrad.graph.call import COMPUTED_AGAIN
-from modgrad.graph.mode import mode
+from modgrad.graph.randomness import Randomness
 from modgrad.graph.tracing import Tracing, substituted
-
-
-class Dropout(nn.Primitive):
-    """Drops half, by torch's generator; or, where there is `mode.randomness`, by what that hands out."""
-
-    def forward(self, call: Any, x: Tensor) -> Tensor:
-        randomness = getattr(mode, "randomness", None)
-        kept = (torch.rand_like(x) if randomness is None else randomness.draw(x)) < 0.5
-        call.save(kept)
-        return x * kept * 2
-
-    def backward(self, call: Any, grad: Tensor) -> Tensor:
-        (kept,) = call.saved
-        return grad * kept * 2
+from modgrad.graph.walk import backward
+from modgrad.step import TrainingStep
 
 
 class Doubled(nn.Primitive):
@@ -53,7 +41,7 @@ class Doubled(nn.Primitive):
 class Block(nn.Module):
     def __init__(self, width: int = 4, inner: Any = None) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(width, width), nn.Tanh(), Dropout(), nn.Linear(width, width))
+        self.body = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Dropout(), nn.Linear(width, width))
         self.inner = nn.Identity() if inner is None else inner
 
     def forward(self, x: Any) -> Any:
@@ -128,7 +116,7 @@ def test_blocks(leaf: bool) -> None:
 
 
 def test_the_whole_model_and_a_sequential() -> None:
-    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), Dropout(), nn.Linear(4, 2))
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Dropout(), nn.Linear(4, 2))
     assert_the_same(model, nn.recompute, step((5, 4)))
 
 
@@ -157,7 +145,7 @@ def test_mode_and_buffers_at_backward_are_those_of_forward() -> None:
         assert not model[1].training
         return [x.grad_v]
 
-    assert_the_same(nn.Sequential(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3), Dropout()), nn.recompute, use)
+    assert_the_same(nn.Sequential(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3), nn.Dropout()), nn.recompute, use)
 
 
 def test_a_counting_buffer_counts_once_and_is_seen_as_it_was() -> None:
@@ -498,7 +486,7 @@ def test_a_primitive_that_saves_its_output_is_left_alone() -> None:
 
 
 def test_marked_dropout() -> None:
-    model = nn.Sequential(nn.Linear(4, 4), Dropout(), nn.Linear(4, 4), Doubled(), nn.Linear(4, 4))
+    model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(), nn.Linear(4, 4), Doubled(), nn.Linear(4, 4))
     assert_the_same(model, lambda m: [nn.recompute(m[1]), nn.recompute(m[3])], step((5, 4)))
 
 
@@ -513,22 +501,6 @@ def test_a_marked_value_into_a_marked_composite() -> None:
 
 
 # Tracing
-
-
-class Randomness:
-    """What hands out random numbers in a traced program: the n-th drawing is a function of n."""
-
-    number = 0
-
-    def mark(self) -> int:
-        return self.number
-
-    def rewind(self, mark: int) -> None:
-        self.number = mark
-
-    def draw(self, like: Tensor) -> Tensor:
-        self.number += 1
-        return torch.full_like(like, self.number * 0.37 % 1)
 
 
 def traced_step(model: nn.Module) -> Any:
@@ -590,16 +562,96 @@ def test_random_numbers_in_a_traced_program() -> None:
     model, x = nn.Sequential(nn.Linear(4, 4), nn.recompute(Block())), torch.randn(5, 4)
     with pytest.raises(RuntimeError, match="draws random numbers by .* while it is traced"):
         make_fx(traced_step(model), tracing_mode="fake")(model.state_dict(), x)
-    before = getattr(mode, "randomness", None)
     results = []
     for on in (True, False):
         nn.recompute(model[1], on)
-        mode.randomness = Randomness()
-        try:
-            program = make_fx(traced_step(model), tracing_mode="fake")(model.state_dict(), x)
-            assert mode.randomness.number == 1
-        finally:
-            mode.randomness = before
-        results.append(program(model.state_dict(), x))
+
+        def run(seed: Tensor, state: dict[str, Tensor], x: Tensor) -> Any:
+            with Randomness(seed) as randomness:
+                found = traced_step(model)(state, x)
+            assert randomness.mark() == 1
+            return found
+
+        arguments = torch.tensor([7, 0]), model.state_dict(), x
+        results.append(make_fx(run, tracing_mode="fake")(*arguments)(*arguments))
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_randomness_of_a_step_outside_of_tracing() -> None:
+    """What was drawn from in forward is drawn from again, whatever is active around backward."""
+
+    def use(model: Any) -> list[Any]:
+        x = nn.Variable(torch.ones(5, 4))
+        with Randomness(torch.tensor([7, 0])) as randomness:
+            loss = model(x).square().sum()
+            end = randomness.mark()
+        with Randomness(torch.tensor([8, 0])) as other:
+            loss.backward()
+        assert (randomness.mark(), other.mark()) == (end, 0)
+        return [x.grad_v]
+
+    assert_the_same(nn.Sequential(Block(), nn.Tanh(), Block()), mark_blocks, use)
+
+
+# Updates during the walk
+
+
+def test_arrivals() -> None:
+    """A parameter is complete when the blocks that share it have run again, and not before."""
+    block, last = Block(inner=nn.recompute(nn.Sequential(nn.Linear(4, 4)))), nn.Linear(4, 4)
+    last.weight = block.body[0].weight
+    model = nn.Sequential(nn.Linear(4, 4), nn.recompute(block), nn.recompute(block), last)
+    x = torch.randn(5, 4)
+    torch.manual_seed(1)
+    model(x).sum().backward()
+    complete = {name: p.grad_v for name, p in model.named_parameters()}
+    model.zero_grad()
+    names = {id(p): name for name, p in model.named_parameters()}
+    arrived: list[str] = []
+
+    def check(parameter: Any) -> None:
+        arrived.append(names[id(parameter)])
+        assert torch.equal(parameter.grad_v, complete[arrived[-1]])
+        updated(parameter)  # what needs it afterwards would find it changed
+
+    torch.manual_seed(1)
+    backward(model(x).sum(), None, retain=False, arrived=check)
+    assert sorted(arrived) == sorted(complete)
+    assert arrived.index("3.bias") < arrived.index("1.body.0.bias") < arrived.index("0.bias")
+
+
+@pytest.mark.parametrize("fuse_update", [False, True])
+def test_training_step(fuse_update: bool) -> None:
+    """Updates after the walk and within it, with marks and without: the same losses."""
+    losses = []
+    for marked in (False, True):
+        torch.manual_seed(2)
+        model = network(marked)
+        optimizer = optim.Adam(model.parameters())
+        step = TrainingStep(model, nn.CrossEntropyLoss(), optimizer, fuse_update=fuse_update)
+        losses.append([float(step(torch.ones(6, 4), torch.tensor([0, 1, 2, 2, 1, 0]))) for _ in range(4)])
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")  # PyTorch's own, in .module()
+def test_traced_training_step() -> None:
+    """As a program with a free batch size: the same new state, marked or not."""
+    x, target = torch.randn(6, 4), torch.tensor([0, 1, 2, 2, 1, 0])
+    results = []
+    for marked in (False, True):
+        model = network(marked).eval()
+        step = TrainingStep(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
+        program = step.trace(x, target).module()
+        results.append(program(step.state, (x[:3], target[:3])))
+    torch.testing.assert_close(results[0], results[1])
+
+
+def network(marked: bool) -> nn.Module:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(4, 4), Block(), nn.GELU(), Block(), nn.LayerNorm(4), nn.Linear(4, 3))
+    if marked:
+        mark_blocks(model)
+        nn.recompute(model[2])
+        nn.recompute(model[4])
+    return model
