@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "nn": {"functional", "graph"},
     "optim": {"functional", "graph"},
     "interop": {"functional", "graph", "nn", "optim"},
+    "step": {"functional", "graph", "optim", "interop"},
     "check": {"functional", "graph", "nn", "optim"},
 }
 EDGE = {"__init__", "helper"}

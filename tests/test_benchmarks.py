@@ -48,7 +48,7 @@ def test_contestants_agree_and_are_all_timed(sizes: tuple[int, ...], rule: str) 
 
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_the_workloads_of_the_report_agree(name: str) -> None:
-    check(WORKLOADS[name], 3 if "wide" in name else 20)
+    check(WORKLOADS[name], 2 if name == "vocabulary" else 3 if "wide" in name else 20)
 
 
 @pytest.mark.parametrize("factor", [0.899, 1.0, float("nan")])

@@ -3,7 +3,8 @@
 `f` computes, `f_backward` is its derivative; where there are several, `f_grad_input`, `f_grad_weight`, ... In all of
 them `grad` is dL/dy, the gradient of the loss with respect to the output. By family: `activation`, `arithmetic`,
 `linear`, `attention`, `recurrent`, `embedding`, `convolution`, `normalization`, `dropout`, `pooling`, `reduction`,
-`shape`, `loss`. `kernel` holds what lets a fast kernel stand in for a formula; inside `formulas()` the formulas run.
+`shape`, `loss`, `linear_cross_entropy`. `kernel` holds what lets a fast kernel stand in for a formula; inside
+`formulas()` the formulas run.
 """
 
 from modgrad.functional.activation import (
@@ -87,6 +88,12 @@ from modgrad.functional.linear import (
     linear_grad_bias,
     linear_grad_input,
     linear_grad_weight,
+)
+from modgrad.functional.linear_cross_entropy import (
+    linear_cross_entropy,
+    linear_cross_entropy_backward,
+    linear_cross_entropy_grad_target,
+    linear_cross_entropy_with_gradients,
 )
 from modgrad.functional.loss import (
     REDUCTIONS,
@@ -185,6 +192,10 @@ __all__ = [
     "layer_norm",
     "layer_norm_backward",
     "linear",
+    "linear_cross_entropy",
+    "linear_cross_entropy_backward",
+    "linear_cross_entropy_grad_target",
+    "linear_cross_entropy_with_gradients",
     "linear_grad_bias",
     "linear_grad_input",
     "linear_grad_weight",

@@ -2,7 +2,8 @@
 
 In the order that data goes through: `module` (Module) is called and calls a `primitive` (Primitive), which leaves a
 `call` (Call) and gives a `variable` (Variable, Parameter); `dispatch` turns operators into primitives; `walk` goes
-back; `mode` holds the switches, `randomness` what is drawn from where torch's generator must not be.
+back, also through what `recompute` marks and `again` computes once more; `mode` holds the switches, `randomness`
+what is drawn from where torch's generator must not be.
 """
 
 from modgrad.graph.call import Call
@@ -10,6 +11,7 @@ from modgrad.graph.mode import keep_values, no_grad
 from modgrad.graph.module import Buffer, Module
 from modgrad.graph.primitive import Passing, Primitive, call_in_turn
 from modgrad.graph.randomness import Randomness
+from modgrad.graph.recompute import recompute
 from modgrad.graph.variable import Parameter, Variable
 
 __all__ = [
@@ -24,4 +26,5 @@ __all__ = [
     "call_in_turn",
     "keep_values",
     "no_grad",
+    "recompute",
 ]

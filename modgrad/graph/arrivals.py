@@ -1,4 +1,4 @@
-"""When a parameter's last gradient has arrived: for whoever uses it during the walk, as an update fused into it does."""
+"""When a parameter's last gradient has arrived: for whoever acts on it during the walk, as a fused update."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ class Arrivals:
         self.arrived = arrived
         self.parameters: dict[int, Any] = {}
         self.waiting: Counter[int] = Counter()
-        for call in _calls(root):
+        self.seen: dict[int, Call] = {}  # which also keeps their ids their own
+        self.grown(root)
+
+    def grown(self, root: Call) -> None:
+        """What leads to `root` belongs to the graph too: in the middle of a walk, what has been computed again."""
+        for call in _calls(root, self.seen):
             for parameter in _of(call):
                 self.parameters[id(parameter)] = parameter
                 self.waiting[id(parameter)] += 1
@@ -40,19 +45,20 @@ class Arrivals:
 def _of(call: Call) -> Iterator[Any]:
     """The parameters that `call` may give a gradient, once for each way."""
     yield from call.parameters.values()
+    yield from call.within
     for source in call.sources:
         if is_parameter(source):
             yield source
 
 
-def _calls(root: Call) -> Iterator[Call]:
-    """Every call that the graph of `root` holds, once."""
-    seen = {id(root)}
+def _calls(root: Call, seen: dict[int, Call]) -> Iterator[Call]:
+    """Every call that the graph of `root` holds, once, without those in `seen`; they are entered there."""
+    seen[id(root)] = root
     waiting = [root]
     while waiting:
         call = waiting.pop()
         yield call
         for source in call.sources:
             if type(source) is tuple and id(source[0]) not in seen:
-                seen.add(id(source[0]))
+                seen[id(source[0])] = source[0]
                 waiting.append(source[0])

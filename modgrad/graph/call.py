@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
@@ -79,6 +80,7 @@ class Call:
         *("__dict__", "__weakref__", "freed", "gradients", "module", "order", "outputs"),
         *("parameters", "saved", "sources", "versions", "wanted"),
     )
+    within: Sequence[Any] = ()  # the parameters of a composite that is to be computed again, and gives them gradients
     summed: set[int] | None = None  # outputs whose gradient is a sum that the walk itself made
 
     def __init__(self, module: Primitive, sources: list[Source], parameters: dict[str, Any], wanted: bool) -> None:
@@ -108,6 +110,19 @@ class Call:
             ) from error
         self.versions = versions
         self.saved = tensors
+        if COMPUTED_AGAIN:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Keep no value that can be computed again, but what stands for it."""
+        saved = list(self.saved)
+        for position, tensor in enumerate(saved):
+            stand_in = COMPUTED_AGAIN.get(id(tensor))
+            if stand_in is not None and stand_in.reference() is tensor and stand_in.version == tensor._version:
+                saved[position] = stand_in
+                self.versions[position] = -1  # which no stand-in has: the walk will ask it for the value
+                stand_in.consumers.append((weakref.ref(self), position))
+        self.saved = tuple(saved)
 
     def wants(self, which: int | str) -> bool:
         """Whether input number `which`, or the parameter named `which`, is to get a gradient."""
@@ -137,4 +152,20 @@ class KeptCall(Call):
         pass
 
 
+class CallOfMany(Call):
+    """The one call that a composite leaves whose own calls are made in backward."""
+
+    __slots__ = ("within",)
+
+
+class Onward(NamedTuple):
+    """What a `backward` may give in place of gradients: gradients of other values, by a call whose inputs those are."""
+
+    call: Call
+    gradients: tuple[Any, ...]
+
+
 _NOTHING: list[Any] = []  # replaced, never changed
+
+# Living values that can be computed again: id -> what stands for the value where a call saves it. See `again`.
+COMPUTED_AGAIN: dict[int, Any] = {}

@@ -11,7 +11,9 @@ class _Mode(threading.local):
     keeping: bool = False  # True inside `keep_values`
     tracing: bool = False  # True while a step is traced: records hang on the tensors themselves
     ordinary: bool = True  # recording, and none of the other two: one question for every call of a primitive
-    locate: Any = None  # told by whoever traces: gives what stands for a module, and notes where each operation came from
+    locate: Any = (
+        None  # told by whoever traces: gives what stands for a module, and notes where each operation came from
+    )
     computing: bool = False  # True inside a primitive's forward or backward (told while tracing only)
     randomness: Any = None  # the Randomness that random primitives draw from; None for torch's own generator
 

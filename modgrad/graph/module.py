@@ -20,6 +20,8 @@ from modgrad.graph.variable import Parameter
 _plainly = torch._C.DisableTorchFunctionSubclass
 M = TypeVar("M", bound="Module")
 
+call_recomputed: Any = None  # calls a module that is marked; `recompute` tells
+
 
 class Buffer:
     """Assigned to a module's attribute, registers `data` as a buffer: a tensor that is state but not trained."""
@@ -54,6 +56,7 @@ class Module:
     """
 
     training: bool
+    _recomputed = False  # whether marked by `nn.recompute`
     _parameter_names: dict[str, None]
     _buffer_names: dict[str, bool]  # name -> persistent
     _module_names: dict[str, None]
@@ -70,6 +73,8 @@ class Module:
         raise RuntimeError(f"{type(self).__name__} has no forward: write def forward(self, ...)")
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
+        if self._recomputed:
+            return call_recomputed(self, inputs, named)
         return self.forward(*inputs, **named)
 
     # Registration
@@ -354,10 +359,10 @@ class Module:
         lines = []
         for name in self._module_names:
             lines.append(f"  ({name}): " + repr(self.__dict__[name]).replace("\n", "\n  "))
-        extra = self.extra_repr()
+        name, extra, marked = type(self).__name__, self.extra_repr(), " [recomputed]" * self._recomputed
         if not lines:
-            return f"{type(self).__name__}({extra})"
-        return "\n".join([f"{type(self).__name__}({extra}", *lines, ")"])
+            return f"{name}({extra}){marked}"
+        return "\n".join([f"{name}({extra}", *lines, f"){marked}"])
 
 
 def _converted(value: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:

@@ -10,6 +10,7 @@ from weakref import ref
 import torch
 from torch import Tensor
 
+from modgrad.graph.again import forward_to_be_repeated
 from modgrad.graph.call import Call, KeptCall, Plain, Source, is_parameter, is_variable, nobody, plain
 from modgrad.graph.errors import describe, on_autograd, refuse_autograd
 from modgrad.graph.mode import mode, switched
@@ -142,7 +143,7 @@ def _run(module: Any, waiting: Iterator[Module], input: Any) -> tuple[Any, Modul
             if not wanted:
                 source = Plain(ref(input), input.shape, input.dtype)
             call = Call(module, [source], parameters, wanted)
-            input = module.forward(call, input)
+            input = forward_to_be_repeated(module, call, input) if module._recomputed else module.forward(call, input)
             module = next(waiting, None)
             if type(input) is not Tensor:
                 break
@@ -172,7 +173,7 @@ def _compute(module: Primitive, values: list[Any], sources: list[Source], wanted
     """
     call = Call(module, sources, _trainable(module) if module._parameter_names else _NO_PARAMETERS, wanted)
     with _plainly():
-        output = module.forward(call, *values)
+        output = forward_to_be_repeated(module, call, *values) if module._recomputed else module.forward(call, *values)
     if not (wanted or call.parameters):
         return output, None
     if type(output) is Tensor:

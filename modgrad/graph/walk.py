@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modgrad.graph.again import ComputedAgain
 from modgrad.graph.arrivals import Arrivals
-from modgrad.graph.call import Call, Plain, is_variable, nobody
+from modgrad.graph.call import Call, Onward, Plain, is_variable, nobody
 from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode, switched
 
@@ -102,7 +103,7 @@ def _to_held(call: Call) -> None:
                 _deposit(variable, grad)
 
 
-def _leave(  # noqa: PLR0912
+def _leave(  # noqa: PLR0912, PLR0915
     call: Call, heap: Heap, retain: bool, unshared: bool, arrivals: Arrivals | None
 ) -> None:
     """Ask a call's module for the gradients of inputs and parameters, and pass them on.
@@ -122,7 +123,9 @@ def _leave(  # noqa: PLR0912
         for tensor in call.saved:  # by position, as a zip would take longer than the comparison
             version = call.versions[position]
             if version is not None and tensor._version != version:
-                raise _stale(call)
+                if type(tensor) is not ComputedAgain:
+                    raise _stale(call)
+                tensor.put_back()
             position += 1  # noqa: SIM113
         module = call.module
         results = of_parameters = None
@@ -152,6 +155,11 @@ def _leave(  # noqa: PLR0912
                     call, grad = producer, results
                     continue
         if call.wanted:
+            if type(results) is Onward:
+                if arrivals is not None:
+                    arrivals.grown(results.call)
+                    arrivals.left(call)
+                call, results = results
             results = tuple(results) if isinstance(results, (tuple, list)) else (results,)
             _to_inputs(call, results, heap, unshared)
         if arrivals is not None:
@@ -271,7 +279,7 @@ def _stale(call: Call) -> RuntimeError:
     changed = [
         f"{position} ({describe(tensor)})"
         for position, (tensor, version) in enumerate(zip(call.saved, call.versions, strict=True))
-        if version is not None and tensor._version != version
+        if isinstance(tensor, Tensor) and version is not None and tensor._version != version
     ]
     return RuntimeError(
         f"backward of {call.module}: saved tensor number {', '.join(changed)} was changed in place after forward, "

@@ -1,6 +1,6 @@
 """Layers, losses and containers, under PyTorch's names; and what writing one's own takes, from `graph`."""
 
-from modgrad.graph import Buffer, Call, Module, Parameter, Primitive, Variable, keep_values, no_grad
+from modgrad.graph import Buffer, Call, Module, Parameter, Primitive, Variable, keep_values, no_grad, recompute
 from modgrad.nn import init, operators
 from modgrad.nn.activation import GELU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from modgrad.nn.container import ModuleDict, ModuleList, Sequential
@@ -8,6 +8,7 @@ from modgrad.nn.convolution import Conv2d
 from modgrad.nn.dropout import Dropout
 from modgrad.nn.embedding import Embedding
 from modgrad.nn.linear import Flatten, Identity, Linear
+from modgrad.nn.linear_cross_entropy import LinearCrossEntropyLoss
 from modgrad.nn.loss import CrossEntropyLoss, MSELoss
 from modgrad.nn.normalization import BatchNorm2d, LayerNorm
 from modgrad.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
@@ -28,6 +29,7 @@ __all__ = [
     "Identity",
     "LayerNorm",
     "Linear",
+    "LinearCrossEntropyLoss",
     "LogSoftmax",
     "MSELoss",
     "MaxPool2d",
@@ -46,4 +48,5 @@ __all__ = [
     "keep_values",
     "no_grad",
     "operators",
+    "recompute",
 ]

@@ -143,8 +143,8 @@ class Adam(Optimizer):
     def _advance(self, params: list[Any], states: list[State], group: Group) -> None:
         """Count one more step for each, making the moments where it is the first.
 
-        Parameters that have taken equally many steps share one count, so that it is advanced once; it is replaced, never
-        changed in place, so that one that stands still keeps its own.
+        Parameters that have taken equally many steps share one count, so that it is advanced once; it is replaced,
+        never changed in place, so that one that stands still keeps its own.
         """
         advanced: dict[int, Tensor] = {}
         first: dict[torch.device, Tensor] = {}

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from modgrad.step import state as states
-from modgrad.step.program import function
+from modgrad.step.program import PureStep
 from modgrad.step.state import GRADIENTS, SCHEDULE, State
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Binding:
 
     def pure(self, due: bool) -> Any:
         """The step as a pure function (leaves, numbers, batch) -> (leaves, loss)."""
-        pure = function(self.step, due)
+        pure = PureStep(self.step, due)
 
         def run(leaves: list[Tensor], numbers: list[Tensor], batch: Any) -> tuple[list[Tensor], Tensor]:
             state: State = pytree.tree_unflatten(leaves, self.structure)

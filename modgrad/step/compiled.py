@@ -61,9 +61,9 @@ class CompiledStep:
         program = binding.programs.get(signature) if binding is not None and binding.holds() else None
         if program is None:
             one = batch if steps is None else [x[0] for x in batch]
-            program = step.seeded(lambda: self._ready(one, structure, due))
-            binding = self._binding
+            binding, program = step.prepared(lambda: self._ready(one, structure, due))
             binding.programs[signature] = program
+        assert binding is not None
         batch = [x.contiguous() for x in batch]
         if steps is not None:
             return program.run([*binding.schedule(steps), *batch], steps)
@@ -81,14 +81,14 @@ class CompiledStep:
         if not step.accumulated and step.scheduler is not None:
             step.scheduler.step()
 
-    def _ready(self, leaves: list[Tensor], structure: Any, due: bool) -> Native:
+    def _ready(self, leaves: list[Tensor], structure: Any, due: bool) -> tuple[Binding, Native]:
         """The program for batches of this kind, compiled or from the cache; and the binding, made anew if need be."""
         binding = self._binding
         if binding is None or not binding.holds():
             binding = self._binding = Binding(self.step)
         library, loss = self._library(binding, leaves, structure, due)
         kinds = [(x.shape, x.dtype) for x in (*binding.numbers, *leaves)]
-        return Native(library, binding.leaves, kinds, loss)
+        return binding, Native(library, binding.leaves, kinds, loss)
 
     def _library(self, binding: Binding, batch: list[Tensor], structure: Any, due: bool) -> tuple[Path, torch.dtype]:
         """The shared object of a program for such a batch, and the dtype of its loss.
@@ -139,7 +139,7 @@ def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynami
     from modgrad.interop.exporting import Program  # noqa: PLC0415
 
     package = folder / "step.pt2"
-    free = {0: torch.export.Dim.AUTO}  # type: ignore[attr-defined]
+    free = {0: torch.export.Dim.AUTO}
     state, inputs = binding.leaves, (binding.numbers, batch)
     shapes = None
     if dynamic:

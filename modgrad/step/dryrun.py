@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -48,7 +49,7 @@ class _Shadow(Tensor):
 
     @staticmethod
     def around(meta: Tensor, device: torch.device) -> Tensor:
-        shadow: Any = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        shadow: Any = Tensor._make_wrapper_subclass(
             _Shadow,
             meta.shape,
             strides=meta.stride(),
@@ -60,10 +61,10 @@ class _Shadow(Tensor):
         return shadow
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         raise RuntimeError(f"{func} on a tensor of a dry run that has ended")
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
 
 class _Record(TorchDispatchMode):
@@ -136,8 +137,7 @@ class _Record(TorchDispatchMode):
         try:
             result = func(*metas, **named)
         except NotImplementedError:
-            import torch._meta_registrations  # noqa: PLC0415, F401 (takes a third of a second)
-
+            import_module("torch._meta_registrations")  # which takes a third of a second
             result = func(*metas, **named)
 
         def shadow(x: Any) -> Any:

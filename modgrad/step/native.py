@@ -37,8 +37,8 @@ class _Stack(ctypes.Structure):
 class Native:
     """An AOTInductor model with a C interface, bound to the tensors that it changes.
 
-    library: the model's shared object. leaves: what it takes first, and changes in place. shapes: (shape, dtype) of what
-    it takes after them, contiguous. loss: the dtype of what it gives.
+    library: the model's shared object. leaves: what it takes first, and changes in place. shapes: (shape, dtype) of
+    what it takes after them, contiguous. loss: the dtype of what it gives.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Native:
         if create(ctypes.byref(self._container), ctypes.c_size_t(1), b"cpu", None):
             raise RuntimeError(f"the compiled program {library} cannot be started")
         self._leaves, self._dtype = list(leaves), loss
-        capsules = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors(self._leaves)  # type: ignore[attr-defined]
+        capsules = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors(self._leaves)
         self._handles = (_VOID * len(capsules))(*map(_pointer, capsules))
         self._stacks = (_Stack * len(shapes))()
         self._begin = (_VOID * len(shapes))()
@@ -125,7 +125,9 @@ def _driver() -> Any:
 def _build(folder: Path) -> dict[str, Any]:
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        raise RuntimeError("compiling a step needs a C and C++ compiler, and none was found: install gcc and g++, or clang")
+        raise RuntimeError(
+            "compiling a step needs a C and C++ compiler, and none was found: install gcc and g++, or clang"
+        )
     command = [compiler, "-O2", "-shared", "-fPIC", str(_SOURCE), "-o", str(folder / "driver.so")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

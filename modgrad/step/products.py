@@ -72,17 +72,19 @@ def lowered() -> Iterator[None]:
     operation = torch.ops.mkldnn._linear_pointwise.default
     before = lowering.lowerings[operation]
 
+    extern: Any = mkldnn_ir
+
     def lower(a: Any, b: Any, bias: Any, attribute: str, scalars: Any, algorithm: str) -> Any:
         """As LinearUnary.create, but for the copies of transposed matrices, which oneDNN takes as they are."""
-        inputs = [mkldnn_ir.ExternKernelAlloc.realize_input(x) for x in (a, b)]
-        constants = [attribute, [-1], algorithm]
+        inputs = [extern.ExternKernelAlloc.realize_input(x) for x in (a, b)]
+        constants: list[Any] = [attribute, [-1], algorithm]
         if bias is None:
             constants.insert(0, None)
         else:
-            inputs.append(mkldnn_ir.ExternKernelAlloc.realize_input(bias))
+            inputs.append(extern.ExternKernelAlloc.realize_input(bias))
         size = [a.get_size()[0], b.get_size()[0]]
-        layout = mkldnn_ir.FixedLayout(device=a.get_device(), dtype=a.get_dtype(), size=size)
-        return TensorBox.create(mkldnn_ir._create_output_node(mkldnn_ir.LinearUnary(layout, inputs, constants)))
+        layout = extern.FixedLayout(device=a.get_device(), dtype=a.get_dtype(), size=size)
+        return TensorBox.create(extern._create_output_node(extern.LinearUnary(layout, inputs, constants)))
 
     lowering.lowerings[operation] = lower
     try:

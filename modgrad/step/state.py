@@ -33,16 +33,16 @@ class Place(NamedTuple):
 
 
 class Hyper(NamedTuple):
-    """A number among an optimizer's hyper-parameters: group[name], or group[name][index]."""
+    """A number among an optimizer's hyper-parameters: group[name], or group[name][position]."""
 
     label: str
     group: int
     name: str
-    index: int | None
+    position: int | None
 
     def get(self, groups: Sequence[dict[str, Any]]) -> float:
         value = groups[self.group][self.name]
-        return float(value if self.index is None else value[self.index])
+        return float(value if self.position is None else value[self.position])
 
 
 def named_parameters(model: Module, criterion: Module) -> dict[str, Parameter]:
@@ -61,9 +61,7 @@ def _merged(own: Iterable[tuple[str, Any]], criterions: Iterable[tuple[str, Any]
     return named
 
 
-def places(
-    model: Module, criterion: Module, optimizer: Optimizer, parameters: dict[str, Parameter]
-) -> list[Place]:
+def places(model: Module, criterion: Module, optimizer: Optimizer, parameters: dict[str, Parameter]) -> list[Place]:
     """Where the tensors of model, criterion and optimizer are kept."""
     found = []
     held = _holders(model, criterion)

@@ -195,23 +195,27 @@ class TrainingStep:
         `dynamic` is False. Gradients are the operations named grad_..., what the update gives those named new_...;
         `print(step.program)` shows each operation with the module whose forward or backward it came from.
         """
-        from modgrad.step.program import export, function  # noqa: PLC0415 (torch.export takes a second to import)
+        from modgrad.step.program import PureStep, export  # noqa: PLC0415 (torch.export takes a second to import)
 
         parts(batch)
-        self.seeded(lambda: dry_run(self.names(), function(self), self.state, batch))
+        self.prepared(lambda: dry_run(self.names(), PureStep(self), self.state, batch))
         exported = export(self, self.state, batch, dynamic)
         self.program = TracedStep(exported)
         return exported
 
-    def seeded(self, trace: Callable[[], Any]) -> Any:
-        """What `trace` gives; if it finds that the step draws random numbers, with a seed in the state."""
-        from modgrad.step.program import UnseededError  # noqa: PLC0415
+    def prepared(self, trace: Callable[[], Any]) -> Any:
+        """What `trace` gives, after the state has been given what it finds missing."""
+        from modgrad.step.program import SharedError, UnseededError  # noqa: PLC0415
 
-        try:
-            return trace()
-        except UnseededError:
-            self.randomness = torch.stack([torch.randint(2**31, ()), torch.tensor(0)])
-            return trace()
+        while True:
+            try:
+                return trace()
+            except UnseededError:
+                self.randomness = torch.stack([torch.randint(2**31, ()), torch.tensor(0)])
+            except SharedError as error:
+                for parameter in error.parameters:
+                    own = self.optimizer.state[parameter]
+                    own.update({k: v.clone() for k, v in own.items() if isinstance(v, Tensor) and not v.dim()})
 
     def _update(self) -> None:
         self.accumulated = 0

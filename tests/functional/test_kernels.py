@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -35,6 +35,26 @@ def _cross_entropy_grad_input() -> list[tuple[Any, ...]]:
         loss, log_p, divisor = functional.cross_entropy(x, target, weight, ignored, reduction, smoothing)
         rows.append((torch.randn_like(loss), log_p, target, divisor, weight, ignored, reduction, smoothing))
     return rows
+
+
+def _linear_cross_entropy(reductions: tuple[str, ...], wanted: bool = False) -> list[tuple[Any, ...]]:
+    """For each kind of target, smoothing and reduction; in one piece, and by two rows."""
+    h, W, b = normal(5, 4), normal(3, 4), normal(3)
+    indices = torch.tensor([0, 2, -100, 1, 2])
+    flags = ((True, True, True),) if wanted else ()
+    return [
+        (h, W, bias, target, weight, -100, reduction, smoothing, *flags, rows)
+        for target in (indices, normal(5, 3).softmax(1))
+        for bias, weight in ((None, None), (b, positive))
+        for smoothing in (0.0, 0.1)
+        for reduction in reductions
+        for rows in (None, 2)
+    ]
+
+
+def _linear_cross_entropy_backward() -> list[tuple[Any, ...]]:
+    rows = _linear_cross_entropy(("mean", "sum", "none"), wanted=True)
+    return [(normal(5) if row[6] == "none" else normal(), *row) for row in rows]
 
 
 CONVOLUTIONS: list[tuple[Any, ...]] = [  # input, weight, stride, padding, dilation, groups
@@ -163,6 +183,9 @@ ARGUMENTS: dict[str, Callable[[], list[tuple[Any, ...]]]] = {
     ],
     "cross_entropy": _cross_entropy,
     "cross_entropy_grad_input": _cross_entropy_grad_input,
+    "linear_cross_entropy": lambda: _linear_cross_entropy(("mean", "sum", "none")),
+    "linear_cross_entropy_backward": _linear_cross_entropy_backward,
+    "linear_cross_entropy_with_gradients": lambda: _linear_cross_entropy(("mean", "sum"), wanted=True),
     "conv2d_grad_input": lambda: _convolution_gradients(with_input=False),
     "conv2d_grad_weight": lambda: _convolution_gradients(with_input=True),
     "batch_norm": lambda: [(normal(4, 3, 2, 2) * 3 + 1, w, b, 1e-5) for w, b in [(normal(3), normal(3)), (None, None)]],
@@ -199,6 +222,11 @@ ARGUMENTS: dict[str, Callable[[], list[tuple[Any, ...]]]] = {
 }
 
 
+def _flat(results: Any) -> Iterator[Tensor]:
+    for result in results if isinstance(results, tuple) else (results,):
+        yield from _flat(result) if isinstance(result, tuple) else (result,)
+
+
 def test_every_pair_is_here() -> None:
     assert {pair.__name__ for pair in PAIRS} == set(ARGUMENTS)
 
@@ -210,7 +238,7 @@ def test_kernel_equals_formula(pair: Any) -> None:
         fast = pair.kernel(*arguments)
         torch.set_rng_state(state)
         plain = pair.formula(*arguments)
-        fast, plain = (x if isinstance(x, tuple) else (x,) for x in (fast, plain))
+        fast, plain = (list(_flat(x)) for x in (fast, plain))
         if "none" in arguments and pair.__name__ == "cross_entropy":  # which divides by nothing: D is not made
             fast, plain = fast[:2], plain[:2]
         for a, b in zip(fast, plain, strict=True):
