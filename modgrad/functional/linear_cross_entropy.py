@@ -5,7 +5,7 @@ With h (N, I) the input, W (V, I) and b (V) the linear map, scores x = h W^T + b
     L = -(1/D) sum_c T_c log p_c,  p = softmax(x),    G = dL/dx = (1/D) (p sum_k T_k - T),
     dL/dh = G W,    dL/dW = G^T h,    dL/db = sum of G's rows.
 
-The kernels hold x for some rows at a time, in a buffer that G then takes over.   As in Wijmans et al. 2024
+The kernels hold x for some rows at a time, in memory that G then takes over.   As in Wijmans et al. 2024
 ("Cut Your Losses in Large-Vocabulary Language Models"), with rows in place of blocks. Half precision: x and G are
 worked on in float32, and multiplied in the input's own dtype.
 """
@@ -25,6 +25,7 @@ from modgrad.functional.loss import (
     cross_entropy_grad_target,
     is_probabilities,
 )
+from modgrad.functional.product import add_product_, affine, product
 
 Wanted = tuple[bool, bool, bool]  # whether the gradients of input, weight and bias are
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
@@ -233,19 +234,14 @@ def _by_chunks(
     rows = max(min(rows or _fitting(count, classes, input), count), 1)
     working = _working(input.dtype)
     losses = input.new_empty(count)
-    buffer = input.new_empty(rows, classes)
     grad_input = torch.empty_like(input) if wanted[0] else None
     grad_weight = torch.zeros_like(linear_weight) if wanted[1] else None
     grad_bias = input.new_zeros(classes, dtype=working) if wanted[2] else None
-    transposed = linear_weight.t()
     for start in range(0, count, rows):
         end = min(start + rows, count)
-        h, chunk = input[start:end], buffer[: end - start]
-        if linear_bias is None:
-            torch.mm(h, transposed, out=chunk)
-        else:
-            torch.addmm(linear_bias, h, transposed, out=chunk)
-        x = chunk.to(working)  # the same tensor, unless in half precision
+        h = input[start:end]
+        x = G = None  # the memory of the chunk before is this one's
+        x = affine(h, linear_weight, linear_bias).to(working)
         x.sub_(x.amax(1, keepdim=True))
         part = target[start:end]
         of_rows = None if slope is None else slope[start:end].to(working)
@@ -253,13 +249,13 @@ def _by_chunks(
         losses[start:end] = terms(x, part, weight, ignore_index, label_smoothing, of_rows)
         if slope is None:
             continue
-        G = x if working is input.dtype else chunk.copy_(x)
+        G = x.to(input.dtype)  # the same tensor, unless in half precision
         if grad_bias is not None:
             grad_bias += x.sum(0)
         if grad_input is not None:
-            torch.mm(G, linear_weight, out=grad_input[start:end])
+            grad_input[start:end] = product(G, linear_weight)
         if grad_weight is not None:
-            grad_weight.addmm_(G.t(), h)
+            add_product_(grad_weight, G.t(), h)
     return losses, (grad_input, grad_weight, None if grad_bias is None else grad_bias.to(input.dtype))
 
 

@@ -19,6 +19,7 @@ from modgrad.functional.kernel import direct
 
 _WORTH = 2_500_000  # multiplications from which on it is faster, as measured
 _SMALL = 4096  # no matrix with fewer values has a product that large, in practice; asked first, as it costs least
+_PART = 2**21  # values that are added at a time
 
 
 @cache
@@ -40,8 +41,8 @@ _aten_linear: Any = torch._C._nn.linear
 
 
 def _fits(a: Tensor) -> bool:
-    # A traced program says what is to be done, not by what.
-    return a.dtype is torch.float32 and type(a) is Tensor and a.device.type == "cpu"
+    # A tensor being traced is of another type: a program says what is to be done, not by what.
+    return type(a) is Tensor and a.dtype is torch.float32 and a.device.type == "cpu"
 
 
 def affine(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -55,8 +56,18 @@ def affine(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """a b.   a (n, k), b (k, m)."""
-    if _onednn is not None and a.numel() >= _SMALL:
+    if _onednn is not None and type(a) is Tensor and a.numel() >= _SMALL:
         rows, inner = a.shape
         if _fits(a) and worth(rows, b.shape[1], inner):
             return _onednn(a, b.t(), None, "none", [], "")
     return torch.mm(a, b)
+
+
+def add_product_(sum: Tensor, a: Tensor, b: Tensor) -> None:
+    """sum += a b, in place and without another tensor of its size.   sum (n, m), a (n, k), b (k, m)."""
+    rows = max(_PART // max(sum.shape[1], 1), 1)
+    if _onednn is None or not (_fits(a) and worth(min(rows, sum.shape[0]), sum.shape[1], a.shape[1])):
+        sum.addmm_(a, b)
+        return
+    for start in range(0, sum.shape[0], rows):
+        sum[start : start + rows] += product(a[start : start + rows], b)
