@@ -13,7 +13,7 @@ from torch.func import functional_call, grad_and_value
 import modgrad.nn
 import modgrad.optim
 from benchmarks.harness import Step
-from benchmarks.training import Kept, Task, back_to_start, data, inputs_for, later, parts, start
+from benchmarks.training import Kept, Task, back_to_start, data, inputs_for, later, names, parts, start
 
 Named = dict[str, Tensor]
 Rule = Callable[[Tensor, Tensor, list[Tensor], Tensor], None]
@@ -45,17 +45,21 @@ def whole(task: Task, channels_last: bool = False, cpp_wrapper: bool = False) ->
     """PyTorch: forward, torch.func's gradient and the update as one compiled function of plain tensors."""
     inputs, targets = inputs_for(task, channels_last)
     form = torch.channels_last if channels_last else torch.preserve_format
-    names, step = _whole(task, cpp_wrapper)
-    given = {k: v.clone(memory_format=form if v.dim() == 4 else torch.preserve_format) for k, v in start(task).items()}
-    params = {k: given.pop(k) for k in names}
+    step = _whole(task, cpp_wrapper)
+
+    def copies(of: list[str]) -> Named:
+        given = {name: start(task)[name] for name in of}
+        return {k: v.clone(memory_format=form if v.dim() == 4 else torch.preserve_format) for k, v in given.items()}
+
+    params, buffers = map(copies, names(task))
     moments = {k: [torch.zeros_like(v) for _ in range(moments_of(task))] for k, v in params.items()}
     count = torch.zeros((), device=task.device)
-    return lambda: step(params, given, moments, count, inputs, targets)
+    return lambda: step(params, buffers, moments, count, inputs, targets)
 
 
 @cache
-def _whole(task: Task, cpp_wrapper: bool) -> tuple[list[str], Callable[..., Tensor]]:
-    """The parameters' names, each once, and the compiled step, which changes its arguments in place."""
+def _whole(task: Task, cpp_wrapper: bool) -> Callable[..., Tensor]:
+    """The compiled step, which changes its arguments in place."""
     model = task.model(torch.nn).to(task.device)
     criterion = task.criterion(torch.nn, model)
     rule: Rule = partial(RULES[task.rule], **dict(task.hyper))
@@ -76,8 +80,7 @@ def _whole(task: Task, cpp_wrapper: bool) -> tuple[list[str], Callable[..., Tens
         return loss
 
     options = {"cpp_wrapper": True} if cpp_wrapper else None
-    names = [name for name, _ in model.named_parameters()]
-    return names, torch.compile(step, mode=None if options else mode(task), options=options, fullgraph=True)
+    return torch.compile(step, mode=None if options else mode(task), options=options, fullgraph=True)
 
 
 def sgd(param: Tensor, grad: Tensor, moments: list[Tensor], count: Tensor, lr: float, momentum: float = 0.0) -> None:

@@ -35,22 +35,22 @@ def four_layers(nn: Any) -> Any:
 
 @cache
 def _block(nn: Any) -> type:
-    class Block(nn.Module):  # type: ignore[misc,name-defined]
+    class Block(nn.Module):
         """relu(x + body(x)), He et al. 2016."""
 
-        def __init__(self, nI: int, nO: int, stride: int) -> None:
+        def __init__(self, inputs: int, outputs: int, stride: int) -> None:
             super().__init__()
             self.body = nn.Sequential(
-                nn.Conv2d(nI, nO, 3, stride, 1, bias=False),
-                nn.BatchNorm2d(nO),
+                nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+                nn.BatchNorm2d(outputs),
                 nn.ReLU(),
-                nn.Conv2d(nO, nO, 3, 1, 1, bias=False),
-                nn.BatchNorm2d(nO),
+                nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
+                nn.BatchNorm2d(outputs),
             )
             self.shortcut = (
                 nn.Identity()
-                if stride == 1 and nI == nO
-                else nn.Sequential(nn.Conv2d(nI, nO, 1, stride, bias=False), nn.BatchNorm2d(nO))
+                if stride == 1 and inputs == outputs
+                else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
             )
             self.relu = nn.ReLU()
 
@@ -74,14 +74,18 @@ def batch(size: int, generator: Generator) -> tuple[Tensor, Tensor]:
     return torch.randn(size, 3, 32, 32, generator=generator), torch.randint(10, (size,), generator=generator)
 
 
-def workload(name: str, words: str, model: Any, size: int, device: str = "cpu", **others: Any) -> Workload:
+def workload(
+    name: str, words: str, model: Any, size: int, layout: dict[str, Any], device: str = "cpu", **others: Any
+) -> Workload:
+    """layout: of the compiled model, where channels_last helps it."""
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     work = Task(model, partial(batch, size), "SGD", (("lr", 0.01), ("momentum", 0.9)), device=device, dtype=dtype)
     contestants = [
         *of_modgrad(work, Goal(1.1, memory=0.8), Goal(1.2, memory=0.8)),
-        *of_pytorch(work, {"fused=True": {"fused": True}, "fused=True, channels_last": {"fused": True, **CHANNELS_LAST}}),
-        of_torch_compile(work),
-        of_torch_compile(work, ", channels_last", **CHANNELS_LAST),
+        *of_pytorch(
+            work, {"fused=True": {"fused": True}, "fused=True, channels_last": {"fused": True, **CHANNELS_LAST}}
+        ),
+        of_torch_compile(work, **layout),
         of_whole_step(work),
     ]
     title = f"{words}, 3x32x32, batch {size}, {work.update}"
@@ -91,6 +95,6 @@ def workload(name: str, words: str, model: Any, size: int, device: str = "cpu", 
 
 def workloads(device: str) -> list[Workload]:
     return [
-        workload("conv", "Convolutional net of 4 layers", four_layers, 32, device),
-        workload("resnet18", "ResNet-18", resnet18, 32, device, agreement=3),
+        workload("conv", "Convolutional net of 4 layers", four_layers, 32, {}, device),
+        workload("resnet18", "ResNet-18", resnet18, 32, CHANNELS_LAST, device, agreement=3),
     ]

@@ -14,7 +14,7 @@ from jax import Array, lax
 from benchmarks import jax_models
 from benchmarks.compiled import moments_of
 from benchmarks.harness import Step
-from benchmarks.training import Task
+from benchmarks.training import Task, names
 from benchmarks.training import data as torch_data
 from benchmarks.training import start as torch_start
 
@@ -29,7 +29,8 @@ def data(task: Task, steps: int) -> tuple[Array, Array]:
 
 @cache
 def start(task: Task) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in torch_start(task).items()}
+    params, _ = names(task)
+    return {name: torch_start(task)[name].numpy() for name in params}
 
 
 def prepare(task: Task, steps: int) -> None:
@@ -78,9 +79,7 @@ def sgd(state: Tree, grads: Tree, lr: float) -> Tree:
     return jax.tree.map(lambda p, g: p - lr * g, params, grads), moments, count
 
 
-def adam(
-    state: Tree, grads: Tree, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
-) -> Tree:
+def adam(state: Tree, grads: Tree, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> Tree:
     """Adam as PyTorch computes it."""
     params, (means, squares), count = state
     count = count + 1

@@ -23,21 +23,28 @@ from benchmarks.harness import Contestant, Effort, Result, Start, Workload, loss
 from benchmarks.memory import Meter, build, counting, environment, only_here
 
 
-def run(workload: Workload, effort: Effort, threads: int) -> Result:
-    """Check and time `workload` with this many threads. Raises DisagreementError as `check`."""
+def run(workload: Workload, effort: Effort, threads: int, alone: bool = True) -> Result:
+    """Check and time `workload` with this many threads. Raises DisagreementError as `check`.
+
+    alone: whether each contestant's first step and memory are measured too.
+    """
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
         folder = Path(name)
-        library = build(folder)
+        library = build(folder) if alone else None
         starts = {}
-        for number, contestant in enumerate(workload.contestants):
-            caches = {"TORCHINDUCTOR_CACHE_DIR": str(folder / str(number))}
-            starts[contestant.name] = _apart(
-                threads, {**caches, **counting(library)}, begin, contestant, workload.weights
-            )
-            if (folder / str(number)).exists():  # hands on what was built, to be found by the process of the clock
-                shutil.copytree(folder / str(number), folder / "all", dirs_exist_ok=True)
-        result = _apart(threads, {"TORCHINDUCTOR_CACHE_DIR": str(folder / "all")}, timed, workload, effort)
+        for contestant in workload.contestants if alone else []:
+            cache = folder / str(len(starts))
+            variables = {CACHE: str(cache), **counting(library)}
+            starts[contestant.name] = _apart(threads, variables, begin, contestant, workload.weights)
+            if cache.exists():  # hands on what was built, to be found by the process of the clock
+                shutil.copytree(cache, folder / "all", dirs_exist_ok=True)
+        result = _apart(threads, {CACHE: str(folder / "all")}, timed, workload, effort)
+    if not alone:
+        return replace(result, timings=tuple(replace(timing, again=None) for timing in result.timings))
     return replace(result, timings=tuple(replace(t, start=starts[t.contestant]) for t in result.timings))
+
+
+CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 def _apart(threads: int, variables: dict[str, str], function: Callable[..., Any], *arguments: Any) -> Any:

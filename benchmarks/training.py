@@ -65,11 +65,18 @@ def start(task: Task) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-def weights(task: Task) -> int:
-    """Bytes of the parameters and buffers; what is shared counts once."""
+@cache
+def names(task: Task) -> tuple[list[str], list[str]]:
+    """Of the parameters and of the buffers. What is shared has the first of its names."""
     with torch.device("meta"):
-        model = task.model(torch.nn).to(task.dtype)
-    return sum(value.nbytes for value in {*model.parameters(), *model.buffers()})
+        model = task.model(torch.nn)
+    return [name for name, _ in model.named_parameters()], [name for name, _ in model.named_buffers()]
+
+
+def weights(task: Task) -> int:
+    """Bytes of the parameters and buffers."""
+    params, buffers = names(task)
+    return sum(start(task)[name].nbytes for name in params + buffers)
 
 
 def prepare(task: Task, steps: int = 1) -> None:
