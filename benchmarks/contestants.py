@@ -11,7 +11,7 @@ from benchmarks import compiled
 from benchmarks.harness import Contestant, Goal
 from benchmarks.training import Task, by_modgrad, by_pytorch, later, prepare
 
-COMPILED_MODGRAD = False  # becomes True with modgrad.step
+COMPILED_MODGRAD = True
 JAX = find_spec("jax") is not None
 TOGETHER = 10  # training steps in one call, where several are
 
@@ -35,7 +35,7 @@ def of_modgrad(task: Task, eager: Goal, whole: Goal, words: str = "") -> list[Co
                 compiled=True,
                 goal=whole,
                 prepare=partial(prepare, task, steps),
-                modules=("modgrad.step", *COMPILER),
+                modules=("modgrad.step", "modgrad.interop.exporting", *COMPILER),
             )
         )
     return rows

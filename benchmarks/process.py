@@ -34,17 +34,19 @@ def run(workload: Workload, effort: Effort, threads: int, alone: bool = True) ->
         starts = {}
         for contestant in workload.contestants if alone else []:
             cache = folder / str(len(starts))
-            variables = {CACHE: str(cache), **counting(library)}
+            variables = {**caches(cache), **counting(library)}
             starts[contestant.name] = _apart(threads, variables, begin, contestant, workload.weights)
             if cache.exists():  # hands on what was built, to be found by the process of the clock
                 shutil.copytree(cache, folder / "all", dirs_exist_ok=True)
-        result = _apart(threads, {CACHE: str(folder / "all")}, timed, workload, effort)
+        result = _apart(threads, caches(folder / "all"), timed, workload, effort)
     if not alone:
         return replace(result, timings=tuple(replace(timing, again=None) for timing in result.timings))
     return replace(result, timings=tuple(replace(t, start=starts[t.contestant]) for t in result.timings))
 
 
-CACHE = "TORCHINDUCTOR_CACHE_DIR"
+def caches(folder: Path) -> dict[str, str]:
+    """Where PyTorch and modgrad keep what they compiled."""
+    return {"TORCHINDUCTOR_CACHE_DIR": str(folder), "MODGRAD_CACHE": str(folder / "modgrad")}
 
 
 def _apart(threads: int, variables: dict[str, str], function: Callable[..., Any], *arguments: Any) -> Any:

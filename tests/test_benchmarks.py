@@ -92,12 +92,15 @@ def test_compiled_contestants_agree_from_every_start(family: str, monkeypatch: p
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)
     torch.compiler.reset()
-    tiny = only(FAMILIES[family](), lambda contestant: "PyTorch" in contestant.name)
-    assert {"PyTorch, compiled whole step", "PyTorch, compiled model and optimizer"} < check(tiny, 3).keys() | {""}
+    tiny = replace(only(FAMILIES[family](), lambda contestant: "PyTorch" in contestant.name), tolerance=1e-5)
+    assert {"PyTorch, compiled whole step", "PyTorch, compiled model and optimizer"} == check(tiny, 3).keys()
 
 
 def test_modgrads_compiled_rows_follow_the_training_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`TrainingStep(model, criterion, optimizer).compile(steps=K)`, given stacked batches, gives K losses."""
+    """`TrainingStep(model, criterion, optimizer).compile(steps=K)`, given stacked batches, gives K losses.
+
+    The real one compiles for as long as all tests here together.
+    """
 
     class TrainingStep:
         def __init__(self, model: Any, criterion: Any, optimizer: Any) -> None:
@@ -115,7 +118,6 @@ def test_modgrads_compiled_rows_follow_the_training_step(monkeypatch: pytest.Mon
             return one if steps == 1 else lambda x, y: torch.stack([one(*batch) for batch in zip(x, y, strict=True)])
 
     monkeypatch.setitem(sys.modules, "modgrad.step", SimpleNamespace(TrainingStep=TrainingStep))
-    monkeypatch.setattr("benchmarks.contestants.COMPILED_MODGRAD", True)
     assert len(of_modgrad(mlp.task((2, 3, 2), 5, "Adam", 0.01), *GOALS)) == 3
     tiny = only(tiny_mlp(), lambda contestant: "modgrad" in contestant.name)
     assert len(check(tiny, 20)) == 2  # from two starts
