@@ -209,7 +209,7 @@ import jax, jax.numpy as jnp
 a = jnp.ones((1000, 1000)).block_until_ready()
 before = meter.live()
 b = (a + 1).block_until_ready()
-assert before + 4_000_000 <= meter.live() < before + 4_001_000, meter.live() - before
+assert before + 4_000_000 <= meter.live() < before + 4_010_000, meter.live() - before  # and a little for itself
 """
     library = memory.build(tmp_path)
     with memory.environment(memory.counting(library)):
