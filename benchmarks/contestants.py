@@ -11,7 +11,6 @@ from benchmarks import compiled
 from benchmarks.harness import Contestant, Goal
 from benchmarks.training import Task, by_modgrad, by_pytorch, later, prepare
 
-COMPILED_MODGRAD = True
 JAX = find_spec("jax") is not None
 TOGETHER = 10  # training steps in one call, where several are
 
@@ -21,10 +20,10 @@ Settings = Mapping[str, Mapping[str, Any]]  # the words of a row, and arguments 
 FUSED: Settings = {"fused=True": {"fused": True}}
 
 
-def of_modgrad(task: Task, eager: Goal, whole: Goal, words: str = "") -> list[Contestant]:
-    """Eager and compiled, with their goals. words: added to the names."""
+def of_modgrad(task: Task, eager: Goal, whole: Goal | None, words: str = "") -> list[Contestant]:
+    """Eager and compiled, with their goals; without a goal for compiled, eager alone. words: added to the names."""
     rows = [Contestant(f"modgrad{words}", partial(by_modgrad, task), goal=eager, prepare=partial(prepare, task))]
-    if not COMPILED_MODGRAD:
+    if whole is None:
         return rows
     for steps, name in ((1, "modgrad, compiled"), (TOGETHER, f"modgrad, compiled, {TOGETHER} steps a call")):
         rows.append(

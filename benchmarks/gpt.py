@@ -17,7 +17,7 @@ from benchmarks.contestants import of_jax, of_modgrad, of_pytorch, of_torch_comp
 from benchmarks.harness import Goal, Workload
 from benchmarks.training import Task, cross_entropy, weights
 
-MODGRAD = False  # becomes True with modgrad.nn's Embedding, LayerNorm, GELU and attention
+COMPILES = False  # becomes True when modgrad.step compiles a GPT
 CHUNK = 128  # tokens
 MODGRAD_CHUNKED = False  # becomes True with modgrad.nn.LinearCrossEntropyLoss
 
@@ -129,8 +129,8 @@ def workload(
     words = ", LinearCrossEntropyLoss"
     large = size.vocabulary > 1000  # else there is nothing to save
     contestants = [
-        *(of_modgrad(plain, eager, whole) if MODGRAD else []),
-        *(of_modgrad(frugal, eager, whole, words) if MODGRAD_CHUNKED and large else []),
+        *of_modgrad(plain, eager, whole if COMPILES else None),
+        *(of_modgrad(frugal, eager, whole if COMPILES else None, words) if MODGRAD_CHUNKED and large else []),
         *of_pytorch(plain),
         *(of_pytorch(frugal, words=words) if large else []),
         of_torch_compile(plain),
