@@ -19,7 +19,6 @@ from benchmarks.training import Task, cross_entropy, weights
 
 COMPILES = False  # becomes True when modgrad.step compiles a GPT
 CHUNK = 128  # tokens
-MODGRAD_CHUNKED = False  # becomes True with modgrad.nn.LinearCrossEntropyLoss
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def workload(
     large = size.vocabulary > 1000  # else there is nothing to save
     contestants = [
         *of_modgrad(plain, eager, whole if COMPILES else None),
-        *(of_modgrad(frugal, eager, whole if COMPILES else None, words) if MODGRAD_CHUNKED and large else []),
+        *(of_modgrad(frugal, eager, whole if COMPILES else None, words) if large else []),
         *of_pytorch(plain),
         *(of_pytorch(frugal, words=words) if large else []),
         of_torch_compile(plain),

@@ -126,7 +126,10 @@ def test_modgrads_compiled_rows_follow_the_training_step(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("name", [name for name in WORKLOADS if name not in ("resnet18", "gpt")])
 def test_the_workloads_of_the_report_agree(name: str) -> None:
-    check(uncompiled(WORKLOADS[name]), 10 if name.startswith(("mlp-sgd", "mlp-adam", "policy")) else 3)
+    check(
+        uncompiled(WORKLOADS[name]),
+        2 if name == "vocabulary" else 10 if name.startswith(("mlp-sgd", "mlp-adam", "policy")) else 3,
+    )
 
 
 def test_what_does_not_go_back_to_its_start_is_refused() -> None:
