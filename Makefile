@@ -13,7 +13,7 @@ test: .venv/dev
 	.venv/bin/mypy
 	.venv/bin/python -m pytest -n 2 -q
 
-bench: .venv/dev
+bench: .venv/bench
 	.venv/bin/python -m benchmarks
 
 # One environment for both: what is installed in it is remembered by an empty file.
@@ -26,6 +26,11 @@ bench: .venv/dev
 	test -d .venv || $(PYTHON) -m venv .venv
 	PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[dev]'
 	touch $@ .venv/demo
+
+# JAX takes part in the benchmarks only.
+.venv/bench: .venv/dev
+	PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[bench]'
+	touch $@
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

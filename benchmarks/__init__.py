@@ -1,16 +1,34 @@
 """How fast modgrad is, beside what else could have been used: `python -m benchmarks` from the root of the repository.
 
-    harness.py     what a workload is; that its contestants agree; the clock
-    mlp.py         workloads: a training step of multilayer perceptrons
-    sequence.py    workloads: a training step of an LSTM, and of attention
-    vocabulary.py  workloads: the loss over a large vocabulary
-    report.py      the tables, for the terminal and for docs/benchmarks.md
-    __main__.py    the command
+    mlp.py convolution.py recurrent.py gpt.py policy.py   the workloads, each model written once for all frameworks
+    sequence.py     the same for an LSTM and attention alone, by modules only
+    vocabulary.py   the same for the loss over a large vocabulary alone
+    training.py     what a training task is, and its step by modules
+    compiled.py     the same step through torch.compile, and through modgrad's TrainingStep
+    jax_steps.py    the same step in JAX, of the models in jax_models.py
+    by_hand.py      the same step in tensor operations, for perceptrons
+    contestants.py  who takes part
+    harness.py      what a workload is; that its contestants agree; the clock
+    process.py      processes: each contestant's first step and memory alone, then the clock
+    memory.py       how much memory arrays take, counted by memory.c
+    report.py       the tables, for the terminal and for docs/benchmarks.md
+    __main__.py     the command
 
 A further family of workloads is a file like mlp.py, and one more entry below.
 """
 
-from benchmarks import mlp, sequence, vocabulary
+from benchmarks import convolution, gpt, mlp, policy, recurrent, sequence, vocabulary
+from benchmarks.harness import Workload
 
-# Every workload by name, in the order of the report.
-WORKLOADS = {workload.name: workload for workload in [*mlp.WORKLOADS, *sequence.WORKLOADS, *vocabulary.WORKLOADS]}
+FAMILIES = (mlp, policy, convolution, recurrent, gpt)
+
+
+def workloads(device: str) -> dict[str, Workload]:
+    """Every workload by name, in the order of the report. device: cpu or cuda."""
+    found = [workload for family in FAMILIES for workload in family.workloads(device)]
+    if device == "cpu":
+        found += [*sequence.WORKLOADS, *vocabulary.WORKLOADS]
+    return {workload.name: workload for workload in found}
+
+
+WORKLOADS = workloads("cpu")

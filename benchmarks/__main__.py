@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import WORKLOADS
-from benchmarks.harness import FULL, QUICK, run
+from benchmarks import WORKLOADS, workloads
+from benchmarks.harness import FULL, QUICK
+from benchmarks.process import run
 from benchmarks.report import page, section
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -21,8 +22,13 @@ def main(arguments: Sequence[str]) -> None:
     effort = QUICK if options.quick else FULL
     load = os.getloadavg()[0]
     sections = []
-    for name in options.only or WORKLOADS:
-        sections.append([run(WORKLOADS[name], effort, threads) for threads in options.threads])
+    found = workloads(options.device)
+    if options.list:
+        sys.stdout.writelines(f"{name:15} {workload.title}\n" for name, workload in found.items())
+        return
+    for name in options.only or found:
+        first = options.threads[0]
+        sections.append([run(found[name], effort, threads, alone=threads == first) for threads in options.threads])
         sys.stdout.write(section(sections[-1]) + "\n")
         sys.stdout.flush()
     if options.output is None:
@@ -36,12 +42,14 @@ def main(arguments: Sequence[str]) -> None:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options. `output` is None where nothing is to be written: the page in docs is for complete runs only."""
     parser = argparse.ArgumentParser("python -m benchmarks", description="Times modgrad beside what else there is.")
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=WORKLOADS, help=f"of {', '.join(WORKLOADS)}")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=WORKLOADS, help="see --list")
+    parser.add_argument("--list", action="store_true", help="say what there is to measure, and stop")
     parser.add_argument("--quick", action="store_true", help="a few runs, to see that everything works")
     parser.add_argument("--threads", nargs="+", type=_count, default=THREADS, metavar="N", help="default: 1 2")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="cuda: in bfloat16 where it matters")
     parser.add_argument("--output", type=Path, metavar="FILE", help=f"default: docs/{PAGE.name}, of complete runs")
     options = parser.parse_args(arguments)
-    complete = not (options.only or options.quick) and options.threads == THREADS
+    complete = not (options.only or options.quick) and options.threads == THREADS and options.device == "cpu"
     if options.output is None and complete:
         options.output = PAGE
     return options

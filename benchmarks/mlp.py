@@ -1,176 +1,73 @@
-"""One training step of a multilayer perceptron: zero_grad, forward, loss, backward, update.
-
-The contestants: modgrad, PyTorch with each setting of its optimizer, and the step written out by hand in tensor
-operations, which is what modgrad would come to if recording and walking the graph cost nothing.
-"""
+"""One training step of a multilayer perceptron: zero_grad, forward, loss, backward, update."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-import modgrad.nn
-import modgrad.optim
-from benchmarks.harness import Contestant, Step, Workload
+from benchmarks.by_hand import by_hand
+from benchmarks.contestants import of_jax, of_modgrad, of_pytorch, of_torch_compile, of_whole_step
+from benchmarks.harness import Contestant, Goal, Workload
+from benchmarks.training import Task, prepare, weights
 from modgrad.helper import generate_dataset
 
-aten = torch.ops.aten
 
-
-@dataclass(frozen=True)
-class Task:
-    """sizes: of the layers, input to output. rule: the optimizer's name, in modgrad as in PyTorch."""
-
-    sizes: tuple[int, ...]
-    batch: int
-    rule: str
-    lr: float
-
-
-@cache
-def data(task: Task) -> tuple[Tensor, Tensor]:
-    """inputs (batch, sizes[0]) float32, targets (batch) int64: the report's disc, or noise to be learnt by heart."""
-    generator = torch.Generator().manual_seed(0)
-    if task.sizes[0] == 2:
-        return generate_dataset(task.batch, generator)
-    inputs = torch.randn(task.batch, task.sizes[0], generator=generator)
-    return inputs, torch.randint(task.sizes[-1], (task.batch,), generator=generator)
-
-
-@cache
-def start(task: Task) -> dict[str, Tensor]:
-    """The weights that everybody starts from: a state_dict."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return {name: value.clone() for name, value in perceptron(torch.nn, task.sizes).state_dict().items()}
-
-
-def perceptron(nn: Any, sizes: Sequence[int]) -> Any:
-    """Linear layers with a ReLU after each but the last. nn: modgrad.nn or torch.nn."""
-    layers = [layer for nI, nO in pairwise(sizes) for layer in (nn.Linear(nI, nO), nn.ReLU())]
+def perceptron(nn: Any, sizes: Sequence[int], activation: str = "ReLU") -> Any:
+    """Linear layers with an activation after each but the last. nn: modgrad.nn or torch.nn."""
+    layers = [layer for nI, nO in pairwise(sizes) for layer in (nn.Linear(nI, nO), getattr(nn, activation)())]
     return nn.Sequential(*layers[:-1])
 
 
-def by_modgrad(task: Task) -> Step:
-    return by_modules(modgrad.nn, modgrad.optim, task)
+def model(sizes: Sequence[int], activation: str, nn: Any) -> Any:
+    """`perceptron` with `nn` last, as a Task wants it."""
+    return perceptron(nn, sizes, activation)
 
 
-def by_pytorch(task: Task, **setting: Any) -> Step:
-    return by_modules(torch.nn, torch.optim, task, **setting)
+def batch(sizes: Sequence[int], size: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """inputs (size, sizes[0]), targets (size,): the report's disc, or noise to be learnt by heart."""
+    if sizes[0] == 2:
+        return generate_dataset(size, generator)
+    inputs = torch.randn(size, sizes[0], generator=generator)
+    return inputs, torch.randint(sizes[-1], (size,), generator=generator)
 
 
-def by_modules(nn: Any, optim: Any, task: Task, **setting: Any) -> Step:
-    """The step as a user writes it, which is the same for modgrad and PyTorch. setting: of the optimizer."""
-    inputs, targets = data(task)
-    model = perceptron(nn, task.sizes)
-    model.load_state_dict(start(task))
-    criterion = nn.CrossEntropyLoss()
-    optimizer = getattr(optim, task.rule)(model.parameters(), lr=task.lr, **setting)
-
-    def step() -> Any:
-        optimizer.zero_grad()
-        loss = criterion(model(inputs), targets)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+def task(sizes: tuple[int, ...], size: int, rule: str, lr: float, activation: str = "ReLU", **others: Any) -> Task:
+    """size: of the batch. others: of the Task."""
+    make, draw = partial(model, sizes, activation), partial(batch, sizes, size)
+    return Task(make, draw, rule, (("lr", lr),), **others)
 
 
-def by_hand(task: Task) -> Step:
-    """The step as ATen's kernels in a row: nothing is recorded, looked up or checked."""
-    inputs, targets = data(task)
-    params = [value.clone() for value in start(task).values()]
-    weights, biases = params[::2], params[1::2]
-    last = len(weights) - 1
-    update = RULES[task.rule](params, task.lr)
-    one = torch.ones(())
-
-    def step() -> Tensor:
-        x = [inputs]  # what each layer is given
-        for weight, bias in zip(weights[:-1], biases, strict=False):
-            x.append(torch.relu(torch._C._nn.linear(x[-1], weight, bias)))
-        log_p = torch.log_softmax(torch._C._nn.linear(x[-1], weights[-1], biases[-1]), 1)
-        loss, count = aten.nll_loss_forward.default(log_p, targets, None, 1, -100)
-
-        grad = aten.nll_loss_backward.default(one, log_p, targets, None, 1, -100, count)
-        grad = torch._log_softmax_backward_data(grad, log_p, 1, log_p.dtype)
-        grads: list[Tensor] = []  # bias, weight; from the last layer to the first
-        for i in range(last, -1, -1):
-            grads += grad.sum(0), torch.mm(grad.t(), x[i])
-            if i:
-                grad = aten.threshold_backward.default(torch.mm(grad, weights[i]), x[i], 0)
-        update(grads[::-1])
-        return loss
-
-    return step
+SETTINGS: dict[str, dict[str, Any]] = {"default": {}, "foreach=True": {"foreach": True}, "fused=True": {"fused": True}}
 
 
-def sgd(params: list[Tensor], lr: float) -> Callable[[list[Tensor]], None]:
-    """p = p - lr g, in place on all parameters at once."""
-    return lambda grads: torch._fused_sgd_(
-        params,
-        grads,
-        [],
-        lr=lr,
-        momentum=0.0,
-        dampening=0.0,
-        weight_decay=0.0,
-        nesterov=False,
-        maximize=False,
-        is_first_step=False,
-    )
+def workload(
+    name: str, sizes: tuple[int, ...], size: int, rule: str, lr: float, eager: Goal, whole: Goal, device: str = "cpu"
+) -> Workload:
+    work = task(sizes, size, rule, lr, device=device)
+    contestants = [
+        *of_modgrad(work, eager, whole),
+        *of_pytorch(work, SETTINGS),
+        of_torch_compile(work),
+        of_whole_step(work),
+    ]
+    if device == "cpu":
+        contestants += of_jax(work, "perceptron")
+        contestants.append(Contestant("written by hand", partial(by_hand, work), prepare=partial(prepare, work)))
+    title = f"MLP {'-'.join(map(str, sizes))}, batch {size}, {work.update}"
+    return Workload(name, title, contestants, weights=partial(weights, work))
 
 
-def adam(params: list[Tensor], lr: float) -> Callable[[list[Tensor]], None]:
-    """Adam with PyTorch's defaults, in place on all parameters at once, which share one count of steps."""
-    means, squares = [torch.zeros_like(p) for p in params], [torch.zeros_like(p) for p in params]
-    count = torch.zeros(())
-    counts = [count] * len(params)
-
-    def update(grads: list[Tensor]) -> None:
-        count.add_(1)
-        torch._fused_adam_(
-            params,
-            grads,
-            means,
-            squares,
-            [],
-            counts,
-            lr=lr,
-            beta1=0.9,
-            beta2=0.999,
-            eps=1e-8,
-            weight_decay=0.0,
-            amsgrad=False,
-            maximize=False,
-        )
-
-    return update
-
-
-RULES = {"SGD": sgd, "Adam": adam}
-
-
-def workload(name: str, task: Task) -> Workload:
-    sizes = "-".join(map(str, task.sizes))
-    contestants = [Contestant("modgrad", partial(by_modgrad, task))]
-    for words, setting in (("default", {}), ("foreach=True", {"foreach": True}), ("fused=True", {"fused": True})):
-        make = partial(by_pytorch, task, **setting)
-        contestants.append(Contestant(f"PyTorch, {words}", make, baseline=True))
-    contestants.append(Contestant("written by hand", partial(by_hand, task)))
-    return Workload(name, f"MLP {sizes}, batch {task.batch}, {task.rule}(lr={task.lr})", contestants)
-
-
-WORKLOADS = [
-    workload("mlp-sgd", Task((2, 25, 25, 25, 2), 100, "SGD", 0.1)),
-    workload("mlp-adam", Task((2, 25, 25, 25, 2), 100, "Adam", 0.001)),
-    workload("mlp-wide-sgd", Task((784, 512, 512, 10), 128, "SGD", 0.1)),
-    workload("mlp-wide-adam", Task((784, 512, 512, 10), 128, "Adam", 0.001)),
-]
+def workloads(device: str) -> list[Workload]:
+    report, wide = ((2, 25, 25, 25, 2), 100), ((784, 512, 512, 10), 128)
+    of_report, of_wide = (Goal(2.0), Goal(7.0)), (Goal(1.2), Goal(1.4))
+    return [
+        workload("mlp-sgd", *report, "SGD", 0.1, *of_report, device),
+        workload("mlp-adam", *report, "Adam", 0.001, *of_report, device),
+        workload("mlp-wide-sgd", *wide, "SGD", 0.1, *of_wide, device),
+        workload("mlp-wide-adam", *wide, "Adam", 0.001, *of_wide, device),
+    ]

@@ -6,6 +6,8 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from datetime import date
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -19,7 +21,11 @@ COLUMNS: list[tuple[str, Callable[[Result, Timing], str]]] = [
     ("contestant", lambda result, timing: timing.contestant),
     ("µs a step", lambda result, timing: _microseconds(timing.median)),
     ("quartiles", lambda result, timing: " - ".join(_microseconds(timing.quartiles[i]) for i in (0, 2))),
-    ("times PyTorch's best", lambda result, timing: _ratio(result.ratio(timing), timing.baseline)),
+    ("times PyTorch's best", lambda result, timing: _ratio(result.ratio(timing), timing)),
+    ("memory", lambda result, timing: _bytes(timing.memory)),
+    ("of PyTorch's least", lambda result, timing: _part(result.memory_ratio(timing), timing)),
+    ("first step", lambda result, timing: _seconds(timing.start.first if timing.start else None)),
+    ("from cache", lambda result, timing: _seconds(timing.again)),
 ]
 
 
@@ -27,9 +33,29 @@ def _microseconds(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}"
 
 
-def _ratio(value: float, baseline: bool) -> str:
-    """The ratio; where a contestant loses to what it is compared to, in words too."""
-    return f"{value:.2f}" if baseline or round(value, 2) >= 1 else f"{value:.2f} (slower)"
+def _ratio(value: float, timing: Timing) -> str:
+    """The ratio, beside the goal; where a contestant loses to what it is compared to, in words too."""
+    words = f"{value:.2f}" if timing.baseline or round(value, 2) >= 1 else f"{value:.2f} (slower)"
+    return f"{words}, goal {timing.goal.speed:g}" if timing.goal else words
+
+
+def _part(value: float | None, timing: Timing) -> str:
+    if value is None:
+        return "-"
+    words = f"{value:.2f}" if timing.baseline or round(value, 2) <= 1 else f"{value:.2f} (more)"
+    return f"{words}, goal {timing.goal.memory:g}" if timing.goal and timing.goal.memory else words
+
+
+def _bytes(value: int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value / 1e6:,.1f} MB" if value >= 1e6 else f"{value / 1e3:.1f} kB"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f} s" if value >= 1 else f"{value * 1e3:.0f} ms"
 
 
 def rows(results: Sequence[Result]) -> list[list[str]]:
@@ -57,11 +83,15 @@ def _several(number: int, what: str) -> str:
 
 
 def machine() -> list[tuple[str, str]]:
-    """What the numbers were measured on."""
+    """What the numbers were measured on, and with what."""
+    jax = metadata.version("jax") if find_spec("jax") else "not installed, its rows are left out"
+    gpu = [("GPU", torch.cuda.get_device_name())] if torch.cuda.is_available() else []
     return [
         ("Processor", f"{processor()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"),
+        *gpu,
         ("Python", platform.python_version()),
         ("torch", torch.__version__),
+        ("JAX", jax),
         ("modgrad", modgrad.__version__),
         ("Date", date.today().isoformat()),
     ]
@@ -83,12 +113,35 @@ def page(sections: Sequence[Sequence[Result]], effort: Effort, command: str, loa
         "# Benchmarks",
         "Written by `python -m benchmarks` (`make bench`), not by hand.",
         "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in facts)]),
-        "Median and quartiles over the rounds, by `time.perf_counter`. In each round every contestant starts anew "
-        "from the same weights and data, warms up, and runs one block of steps; their order rotates from round to "
-        f"round. Before the clock starts, all have computed the same losses over {effort.agreement} steps.",
-        "The last column is the time of PyTorch's fastest row over the row's own time, at the same number of threads: "
-        "above 1 is faster than PyTorch. "
-        "*written by hand* is the same step as a row of ATen kernels, without a graph: what eager code can reach.",
+        HOW.format(agreement=effort.agreement),
         *map(section, sections),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+HOW = """\
+**Time.** Median and quartiles over the rounds, by `time.perf_counter`. In each round every contestant starts anew \
+from the same weights and data (what was compiled keeps its program), warms up, and runs one block of steps; their \
+order rotates from round to round. Before the clock starts, all have computed the same losses within 1e-4 over up to \
+{agreement} steps (3 where a step takes long), and what was compiled once more from a second start. *Times PyTorch's \
+best* is the time of PyTorch's fastest eager row over the row's own, at the same number of threads: above 1 is \
+faster than PyTorch eager. *Goal* is what modgrad is to reach.
+
+**Memory** is the peak of a step above the weights: activations, gradients, the optimizer's moments, temporaries. \
+Each contestant runs in a process of its own, in which all blocks that hold arrays are counted exactly, to the byte \
+(`benchmarks/memory.py`); the data do not count. *Of PyTorch's least*: beside PyTorch's eager row with least memory, \
+below 1 is less.
+
+**First step** is from making model and optimizer to the first loss, in that process, imports done; what is compiled \
+finds its caches empty. *From cache*: the same with the compiler's cache on disk filled, in the process of the \
+clock. JAX keeps no cache unless asked, and compiles again. Memory and first step are measured at the first number \
+of threads.
+
+The rows. *fused=True* and the like: PyTorch eager with this setting of its optimizer. *Compiled model and \
+optimizer*: `torch.compile` of model and loss, `backward`, `torch.compile` of the optimizer's step. *Compiled whole \
+step*: one `torch.compile` of `functional_call`, `torch.func.grad_and_value` and the update; not for the LSTM, since \
+`torch.compile` does not take `torch.nn.LSTM` apart. *JAX*: hand-written models, `jit` with donated buffers, \
+`lax.scan` over 10 steps; there is none for the convolutional nets and the large GPT. PyTorch's \
+*LinearCrossEntropyLoss* works in chunks of 128 tokens. *Written by hand* is the same step as a row of ATen kernels, \
+without a graph: what eager code can reach.
+"""
