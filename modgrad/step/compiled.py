@@ -110,7 +110,7 @@ class CompiledStep:
     def _made(self, binding: Binding, leaves: list[Tensor], structure: Any, due: bool, dynamic: bool) -> Any:
         """A program, compiled or from the cache, and what is noted about it."""
         names = self.step.names()
-        lines = [self.backend, "dynamic" if dynamic else "static"]
+        lines = [self.backend, "dynamic" if dynamic else "static", f"{torch.get_num_threads()} threads"]
         for size in _SIZES if dynamic else [None]:  # for a program of any size, what it does at two of them
             batch = pytree.tree_unflatten([x if size is None else _resized(x, size) for x in leaves], structure)
             done, (_, loss) = dry_run(names, binding.pure(due), binding.leaves, binding.numbers, batch)

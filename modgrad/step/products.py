@@ -63,31 +63,40 @@ def _size(size: Any) -> int:
 
 @contextmanager
 def lowered() -> Iterator[None]:
-    """Inside, PyTorch's compiler takes oneDNN's product for what it is: by itself it expects a constant weight."""
+    """Inside, PyTorch's compiler takes oneDNN's products for what they are: by itself it expects constant weights.
+
+    As its own LinearUnary.create and LinearBinary.create, but for the copies of transposed matrices, which oneDNN takes
+    as they are.
+    """
     from torch._inductor import lowering, mkldnn_ir  # noqa: PLC0415 (takes seconds to import)
     from torch._inductor.fx_passes import mkldnn_fusion  # noqa: PLC0415
     from torch._inductor.ir import TensorBox  # noqa: PLC0415
 
-    mkldnn_fusion._mkldnn_fusion_init()
-    operation = torch.ops.mkldnn._linear_pointwise.default
-    before = lowering.lowerings[operation]
-
     extern: Any = mkldnn_ir
+    realized = extern.ExternKernelAlloc.realize_input
 
-    def lower(a: Any, b: Any, bias: Any, attribute: str, scalars: Any, algorithm: str) -> Any:
-        """As LinearUnary.create, but for the copies of transposed matrices, which oneDNN takes as they are."""
-        inputs = [extern.ExternKernelAlloc.realize_input(x) for x in (a, b)]
-        constants: list[Any] = [attribute, [-1], algorithm]
+    def node(kind: Any, a: Any, b: Any, inputs: list[Any], bias: Any, constants: list[Any]) -> Any:
+        inputs = [realized(x) for x in inputs]
         if bias is None:
-            constants.insert(0, None)
+            constants = [None, *constants]
         else:
-            inputs.append(extern.ExternKernelAlloc.realize_input(bias))
+            inputs.append(realized(bias))
         size = [a.get_size()[0], b.get_size()[0]]
         layout = extern.FixedLayout(device=a.get_device(), dtype=a.get_dtype(), size=size)
-        return TensorBox.create(extern._create_output_node(extern.LinearUnary(layout, inputs, constants)))
+        return TensorBox.create(extern._create_output_node(kind(layout, inputs, constants)))
 
-    lowering.lowerings[operation] = lower
+    def unary(a: Any, b: Any, bias: Any, attribute: str, scalars: Any, algorithm: str) -> Any:
+        return node(extern.LinearUnary, a, b, [a, b], bias, [attribute, scalars or [-1], algorithm])
+
+    def binary(a: Any, other: Any, b: Any, bias: Any, attribute: str) -> Any:
+        return node(extern.LinearBinary, a, b, [a, other, b], bias, [attribute])
+
+    mkldnn_fusion._mkldnn_fusion_init()  # which registers those that these replace
+    operation = torch.ops.mkldnn._linear_pointwise
+    ours = {operation.default: unary, operation.binary: binary}
+    before = {overload: lowering.lowerings[overload] for overload in ours}
+    lowering.lowerings.update(ours)
     try:
         yield
     finally:
-        lowering.lowerings[operation] = before
+        lowering.lowerings.update(before)
