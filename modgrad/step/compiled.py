@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 import zipfile
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from modgrad.graph.errors import describe
-from modgrad.step import cache, products
+from modgrad.step import cache, products, scalars
 from modgrad.step.binding import Binding
 from modgrad.step.dryrun import dry_run
 from modgrad.step.native import Native
@@ -33,8 +34,15 @@ class CompiledStep:
         self.step, self.backend, self.steps, self.dynamic = step, backend, steps, dynamic
         self.compilations = self.loaded = 0
         self._binding: Binding | None = None
+        self._last: Native | None = None  # what ran last, if it is likely to run next
 
     def __call__(self, *batch: Any) -> Tensor:
+        last = self._last
+        if last is not None and last.takes(batch) and last.binding.holds():
+            loss = last.run(batch)
+            if self.step.scheduler is not None:
+                self.step.scheduler.step()
+            return loss
         if len(batch) == 2 and type(batch[0]) is Tensor and type(batch[1]) is Tensor:
             leaves, structure = list(batch), _PAIR
         else:
@@ -64,11 +72,11 @@ class CompiledStep:
             binding, program = step.prepared(lambda: self._ready(one, structure, due))
             binding.programs[signature] = program
         assert binding is not None
-        batch = [x.contiguous() for x in batch]
         if steps is not None:
-            return program.run([*binding.schedule(steps), *batch], steps)
-        loss = program.run([*binding.numbers, *batch], None)
+            return program.run_many(binding.schedule(steps), batch, steps)
+        loss = program.run(batch)
         self._count(binding)
+        self._last = program if step.accumulate == 1 and structure is _PAIR else None
         return loss
 
     def _count(self, binding: Binding) -> None:
@@ -87,8 +95,7 @@ class CompiledStep:
         if binding is None or not binding.holds():
             binding = self._binding = Binding(self.step)
         library, loss = self._library(binding, leaves, structure, due)
-        kinds = [(x.shape, x.dtype) for x in (*binding.numbers, *leaves)]
-        return binding, Native(library, binding.leaves, kinds, loss)
+        return binding, Native(library, binding, leaves, loss)
 
     def _library(self, binding: Binding, batch: list[Tensor], structure: Any, due: bool) -> tuple[Path, torch.dtype]:
         """The shared object of a program for such a batch, and the dtype of its loss.
@@ -126,6 +133,7 @@ class CompiledStep:
 
 _PAIR = pytree.tree_structure((0, 0))
 _SIZES = (6, 10)
+_SMALL = 2**20  # values
 
 
 def _resized(x: Tensor, size: int) -> Tensor:
@@ -154,13 +162,22 @@ def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynami
             return {"from": low, "to": high}
         exported = exported.run_decompositions({})
         products.chosen(exported.graph_module)
+        scalars.apart(exported.graph_module)
         with products.lowered():
-            aoti_compile_and_package(exported, package_path=str(package))
+            # Small intermediates are taken from one piece of memory, as asking for each takes longer than filling it.
+            options = {"memory_planning": _intermediate(exported.graph) < _SMALL}
+            aoti_compile_and_package(exported, package_path=str(package), inductor_configs=options)
     with zipfile.ZipFile(package) as archive:
         (library,) = (name for name in archive.namelist() if name.endswith(".so"))
         (folder / "step.so").write_bytes(archive.read(library))
     package.unlink()
     return {"from": low, "to": high}
+
+
+def _intermediate(graph: Any) -> int:
+    """How many values the operations of a program give, or about, where the batch size is free."""
+    values = [node.meta.get("val") for node in graph.nodes if node.op == "call_function"]
+    return sum(math.prod(map(products.size, value.shape)) for value in values if isinstance(value, Tensor))
 
 
 def _sizes(exported: Any) -> tuple[int, int]:

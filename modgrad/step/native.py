@@ -9,12 +9,15 @@ import subprocess
 from collections.abc import Sequence
 from functools import cache as once
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from modgrad.step import cache
+
+if TYPE_CHECKING:
+    from modgrad.step.binding import Binding
 
 _SOURCE = Path(__file__).with_name("driver.c")
 _DTYPES = {torch.float32: 6, torch.float64: 7, torch.float16: 5, torch.bfloat16: 15, torch.int64: 4, torch.int32: 3}
@@ -37,29 +40,26 @@ class _Stack(ctypes.Structure):
 class Native:
     """An AOTInductor model with a C interface, bound to the tensors that it changes.
 
-    library: the model's shared object. leaves: what it takes first, and changes in place. shapes: (shape, dtype) of
-    what it takes after them, contiguous. loss: the dtype of what it gives.
+    library: the model's shared object. It takes the leaves of `binding`, which it changes in place, then its numbers,
+    then a batch like `batch`. loss: the dtype of what it gives.
     """
 
-    def __init__(
-        self, library: Path, leaves: Sequence[Tensor], shapes: Sequence[tuple[Any, torch.dtype]], loss: torch.dtype
-    ) -> None:
+    def __init__(self, library: Path, binding: Binding, batch: Sequence[Tensor], loss: torch.dtype) -> None:
+        self.binding = binding
+        self._kinds = [(x.shape, x.dtype) for x in batch]
         self._model = ctypes.CDLL(str(library))
         self._container = _VOID()
         create = self._model.AOTInductorModelContainerCreateWithDevice
         if create(ctypes.byref(self._container), ctypes.c_size_t(1), b"cpu", None):
             raise RuntimeError(f"the compiled program {library} cannot be started")
-        self._leaves, self._dtype = list(leaves), loss
+        self._leaves, self._dtype = list(binding.leaves), loss
         capsules = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors(self._leaves)
         self._handles = (_VOID * len(capsules))(*map(_pointer, capsules))
-        self._stacks = (_Stack * len(shapes))()
-        self._begin = (_VOID * len(shapes))()
-        for stack, (shape, dtype) in zip(self._stacks, shapes, strict=True):
-            like = torch.empty(shape, dtype=dtype, device="meta")
-            stack.dim, stack.dtype = like.dim(), _DTYPES[dtype]
-            stack.sizes = (ctypes.c_int64 * like.dim())(*like.shape)
-            stack.strides = (ctypes.c_int64 * like.dim())(*like.stride())
-            stack.bytes = like.numel() * like.element_size()
+        stacks = [*binding.numbers, *batch]
+        self._stacks = (_Stack * len(stacks))(*map(_stack, stacks))
+        self._numbers = len(binding.numbers)
+        self._begin = (_VOID * len(stacks))(*(number.data_ptr() for number in binding.numbers))
+        self._begin_many = (_VOID * len(stacks))()
         run = _driver().modgrad_run
         run.argtypes = [_VOID, _VOID, _VOID, _VOID, ctypes.c_size_t, _VOID, _VOID, ctypes.c_size_t]
         run.argtypes += [ctypes.c_int64, _VOID, ctypes.c_size_t]
@@ -71,20 +71,34 @@ class Native:
             ctypes.addressof(self._handles),
             len(self._handles),
             ctypes.addressof(self._stacks),
-            ctypes.addressof(self._begin),
-            len(shapes),
         )
 
-    def run(self, stacks: Sequence[Tensor], steps: int | None) -> Tensor:
-        """Do `steps` steps. stacks: contiguous, each of the bound shape after a first dimension of `steps`.
+    def takes(self, batch: Sequence[Any]) -> bool:
+        """Whether the program is for such a batch."""
+        if len(batch) != len(self._kinds):
+            return False
+        for x, (shape, dtype) in zip(batch, self._kinds, strict=True):
+            if type(x) is not Tensor or x.dtype is not dtype or x.shape != shape:
+                return False
+        return True
 
-        Returns the losses (steps). For None it is one step, and there is no first dimension.
-        """
-        begin = self._begin
-        for i, stack in enumerate(stacks):
-            begin[i] = stack.data_ptr()
-        losses = torch.empty(() if steps is None else steps, dtype=self._dtype)
-        if self._run(*self._fixed, steps or 1, losses.data_ptr(), losses.element_size()):
+    def run(self, batch: Sequence[Tensor]) -> Tensor:
+        """Do one step. Returns its loss."""
+        return self._go(self._begin, batch, torch.empty((), dtype=self._dtype), 1)
+
+    def run_many(self, numbers: Sequence[Tensor], batch: Sequence[Tensor], steps: int) -> Tensor:
+        """Do `steps` steps. numbers, batch: with a first dimension of `steps`. Returns the losses (steps)."""
+        for i, number in enumerate(numbers):
+            self._begin_many[i] = number.data_ptr()
+        return self._go(self._begin_many, batch, torch.empty(steps, dtype=self._dtype), steps)
+
+    def _go(self, begin: Any, batch: Sequence[Tensor], losses: Tensor, steps: int) -> Tensor:
+        batch = [x if x.is_contiguous() else x.contiguous() for x in batch]
+        position = self._numbers
+        for x in batch:
+            begin[position] = x.data_ptr()
+            position += 1
+        if self._run(*self._fixed, begin, position, steps, losses.data_ptr(), losses.element_size()):
             raise RuntimeError("the compiled step failed; what it printed above says why")
         return losses
 
@@ -99,6 +113,14 @@ def _pointer(capsule: Any) -> int:
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = _VOID, [ctypes.py_object, ctypes.c_char_p]
     return get(capsule, None)
+
+
+def _stack(like: Tensor) -> _Stack:
+    """A stack of tensors of this shape, each contiguous."""
+    contiguous = torch.empty(like.shape, device="meta")
+    ints = ctypes.c_int64 * like.dim()
+    bytes = like.numel() * like.element_size()
+    return _Stack(like.dim(), ints(*like.shape), ints(*contiguous.stride()), _DTYPES[like.dtype], bytes)
 
 
 @once

@@ -24,7 +24,7 @@ def chosen(module: GraphModule) -> None:
         if operands is None:
             continue
         a, b, bias = operands  # a (n, k), b (m, k): the product is a b^T
-        rows, inner, columns = (*map(_size, a.meta["val"].shape), _size(b.meta["val"].shape[0]))[:3]
+        rows, inner, columns = (*map(size, a.meta["val"].shape), size(b.meta["val"].shape[0]))[:3]
         if a.meta["val"].dtype is torch.float32 and worth(rows, columns, inner):
             with graph.inserting_before(node):
                 product = graph.call_function(torch.ops.mkldnn._linear_pointwise.default, (a, b, bias, "none", [], ""))
@@ -56,7 +56,7 @@ def _transposed(node: Node, matrix: Node) -> Node:
     return transposed
 
 
-def _size(size: Any) -> int:
+def size(size: Any) -> int:
     """A dimension's size, or what it was in the batch that was traced."""
     return size if isinstance(size, int) else size.node.hint
 
@@ -93,8 +93,8 @@ def lowered() -> Iterator[None]:
 
     mkldnn_fusion._mkldnn_fusion_init()  # which registers those that these replace
     operation = torch.ops.mkldnn._linear_pointwise
-    ours = {operation.default: unary, operation.binary: binary}
-    before = {overload: lowering.lowerings[overload] for overload in ours}
+    ours: dict[Any, Any] = {operation.default: unary, operation.binary: binary}
+    before: dict[Any, Any] = {overload: lowering.lowerings[overload] for overload in ours}
     lowering.lowerings.update(ours)
     try:
         yield
