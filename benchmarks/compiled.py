@@ -115,9 +115,9 @@ def moments_of(task: Task) -> int:
     return 2 if task.rule == "Adam" else int("momentum" in dict(task.hyper))
 
 
-def by_modgrad(task: Task, steps: int = 1) -> tuple[Step, Callable[[], None]]:
+def by_modgrad(task: Task, steps: int = 1, channels_last: bool = False) -> tuple[Step, Callable[[], None]]:
     """modgrad: the TrainingStep, compiled, of so many steps a call."""
-    model, criterion, optimizer = parts(modgrad.nn, modgrad.optim, task)
+    model, criterion, optimizer = parts(modgrad.nn, modgrad.optim, task, channels_last)
     compiled = later("modgrad.step", "TrainingStep", model, criterion, optimizer).compile(steps=steps)
     inputs, targets = data(task, steps)
     return lambda: compiled(inputs, targets), partial(back_to_start, task, model, optimizer)

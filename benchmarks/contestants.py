@@ -18,18 +18,27 @@ DYNAMO = ("torch._dynamo",)  # PyTorch imports it at the first step of an optimi
 COMPILER = ("torch._dynamo", "torch._inductor.compile_fx")
 Settings = Mapping[str, Mapping[str, Any]]  # the words of a row, and arguments for its optimizer or layout
 FUSED: Settings = {"fused=True": {"fused": True}}
+# Allowed to round to bfloat16 within products, which not every processor then does: in effect another library for them.
+MEDIUM: Settings = {"fused=True, matmul precision medium": {"fused": True, "precision": "medium"}}
 
 
-def of_modgrad(task: Task, eager: Goal, whole: Goal | None, words: str = "") -> list[Contestant]:
-    """Eager and compiled, with their goals; without a goal for compiled, eager alone. words: added to the names."""
-    rows = [Contestant(f"modgrad{words}", partial(by_modgrad, task), goal=eager, prepare=partial(prepare, task))]
+def of_modgrad(
+    task: Task, eager: Goal, whole: Goal | None, words: str = "", together: bool = True, **layout: Any
+) -> list[Contestant]:
+    """Eager and compiled, with their goals; without a goal for compiled, eager alone. words: added to the names.
+
+    together: whether also several steps in a call, which tells nothing where one takes long.
+    """
+    make = partial(by_modgrad, task, **layout)
+    rows = [Contestant(f"modgrad{words}", make, goal=eager, prepare=partial(prepare, task))]
     if whole is None:
         return rows
-    for steps, name in ((1, "modgrad, compiled"), (TOGETHER, f"modgrad, compiled, {TOGETHER} steps a call")):
+    several = ((1, "modgrad, compiled"), (TOGETHER, f"modgrad, compiled, {TOGETHER} steps a call"))
+    for steps, name in several if together else several[:1]:
         rows.append(
             Contestant(
                 f"{name}{words}",
-                compiled.kept(compiled.by_modgrad, task, steps),
+                compiled.kept(compiled.by_modgrad, task, steps, **layout),
                 steps=steps,
                 compiled=True,
                 goal=whole,

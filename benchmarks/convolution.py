@@ -81,7 +81,7 @@ def workload(
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     work = Task(model, partial(batch, size), "SGD", (("lr", 0.01), ("momentum", 0.9)), device=device, dtype=dtype)
     contestants = [
-        *of_modgrad(work, Goal(1.1, memory=0.8), Goal(1.2, memory=0.8)),
+        *of_modgrad(work, Goal(1.1, memory=0.8), Goal(1.2, memory=0.8), ", channels_last", **CHANNELS_LAST),
         *of_pytorch(
             work, {"fused=True": {"fused": True}, "fused=True, channels_last": {"fused": True, **CHANNELS_LAST}}
         ),

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from benchmarks.by_hand import by_hand
-from benchmarks.contestants import of_jax, of_modgrad, of_pytorch, of_torch_compile, of_whole_step
+from benchmarks.contestants import MEDIUM, of_jax, of_modgrad, of_pytorch, of_torch_compile, of_whole_step
 from benchmarks.harness import Contestant, Goal, Workload
 from benchmarks.training import Task, prepare, weights
 from modgrad.helper import generate_dataset
@@ -51,7 +51,7 @@ def workload(
     work = task(sizes, size, rule, lr, device=device)
     contestants = [
         *of_modgrad(work, eager, whole),
-        *of_pytorch(work, SETTINGS),
+        *of_pytorch(work, SETTINGS | (MEDIUM if max(sizes) > 100 else {})),
         of_torch_compile(work),
         of_whole_step(work),
     ]

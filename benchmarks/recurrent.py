@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from benchmarks.contestants import of_jax, of_modgrad, of_pytorch, of_torch_compile
+from benchmarks.contestants import FUSED, MEDIUM, of_jax, of_modgrad, of_pytorch, of_torch_compile
 from benchmarks.harness import Goal, Workload
 from benchmarks.training import Task, weights
 
-COMPILES = False  # becomes True when modgrad.step compiles modgrad.nn.LSTM
 INPUTS, STEPS = 28, 28
 
 
@@ -49,8 +48,8 @@ def batch(size: int, generator: Generator) -> tuple[Tensor, Tensor]:
 def workload(name: str, hidden: int, size: int, device: str = "cpu") -> Workload:
     work = Task(partial(classifier, hidden), partial(batch, size), "Adam", (("lr", 0.001),), device=device)
     contestants = [
-        *of_modgrad(work, Goal(1.2), Goal(2.0) if COMPILES else None),
-        *of_pytorch(work),
+        *of_modgrad(work, Goal(1.2), Goal(2.0)),
+        *of_pytorch(work, FUSED | MEDIUM),
         of_torch_compile(work),
         *(of_jax(work, "lstm") if device == "cpu" else []),
     ]

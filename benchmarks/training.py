@@ -101,12 +101,24 @@ def inputs_for(task: Task, channels_last: bool) -> tuple[Tensor, Tensor]:
     return (inputs.contiguous(memory_format=torch.channels_last) if channels_last else inputs), targets
 
 
-def by_modgrad(task: Task) -> Step:
-    return by_modules(modgrad.nn, modgrad.optim, task)
+def by_modgrad(task: Task, **setting: Any) -> Step:
+    return by_modules(modgrad.nn, modgrad.optim, task, **setting)
 
 
-def by_pytorch(task: Task, **setting: Any) -> Step:
-    return by_modules(torch.nn, torch.optim, task, **setting)
+def by_pytorch(task: Task, precision: str = "highest", **setting: Any) -> Step:
+    """precision: of float32 products. "medium" allows bfloat16 within them, and on the CPU has oneDNN do them."""
+    step = by_modules(torch.nn, torch.optim, task, **setting)
+    if precision == "highest":
+        return step
+
+    def with_precision() -> Any:
+        torch.set_float32_matmul_precision(precision)
+        try:
+            return step()
+        finally:
+            torch.set_float32_matmul_precision("highest")
+
+    return with_precision
 
 
 def by_modules(nn: Any, optim: Any, task: Task, channels_last: bool = False, **setting: Any) -> Step:

@@ -325,11 +325,20 @@ class Module:
         return self
 
     def to(self: M, *args: Any, **kwargs: Any) -> M:
-        """Move to a device and convert floating-point tensors to a dtype: to(device), to(dtype), to(device, dtype)."""
-        device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args, **kwargs)
+        """Move to a device and convert floating-point tensors to a dtype: to(device), to(dtype), to(device, dtype).
+
+        memory_format: of the tensors with as many dimensions as it is for, as to(memory_format=torch.channels_last).
+        """
+        device, dtype, non_blocking, memory_format = torch._C._nn._parse_to(*args, **kwargs)
+        dimensions = {torch.channels_last: 4, torch.channels_last_3d: 5}.get(memory_format)
         if dtype is not None and not dtype.is_floating_point:
             raise TypeError(f"to({dtype}): parameters need a floating-point dtype")
-        return self._convert(lambda t: t.to(device, dtype if t.is_floating_point() else None, non_blocking))
+
+        def convert(t: Tensor) -> Tensor:
+            form = memory_format if t.dim() == dimensions else torch.preserve_format
+            return t.to(device, dtype if t.is_floating_point() else None, non_blocking, memory_format=form)
+
+        return self._convert(convert)
 
     def float(self: M) -> M:
         return self.to(torch.float32)

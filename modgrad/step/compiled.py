@@ -68,7 +68,7 @@ class CompiledStep:
         binding = self._binding
         program = binding.programs.get(signature) if binding is not None and binding.holds() else None
         if program is None:
-            one = batch if steps is None else [x[0] for x in batch]
+            one = [x.contiguous() if steps is None else x[0].contiguous() for x in batch]
             binding, program = step.prepared(lambda: self._ready(one, structure, due))
             binding.programs[signature] = program
         assert binding is not None

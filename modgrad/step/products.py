@@ -1,10 +1,14 @@
-"""Large products of matrices in a program, given to the faster of PyTorch's two libraries: see functional.product."""
+"""The products of matrices in a program, each given to what does it fastest.
+
+Large ones go to the faster of PyTorch's two libraries: see functional.product. Of small ones the call is what costs,
+and what is done around it: a bias is left to the loop that follows, and a product with few columns is a loop itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.fx import GraphModule, Node
@@ -12,26 +16,62 @@ from torch.fx import GraphModule, Node
 from modgrad.functional.product import prefers_onednn, worth
 
 aten = torch.ops.aten
+_FEW = 4  # columns: as measured, a loop over the values of a row beats a call
 
 
 def chosen(module: GraphModule) -> None:
-    """Let oneDNN do those products for which it is worth it."""
-    if not prefers_onednn():
-        return
+    """Put the fastest in the place of each product of float32 matrices."""
     graph = module.graph
     for node in list(graph.nodes):
+        if node.target is aten.linear.default and node.meta["val"].dim() > 2:
+            _flatten(node)
+    for node in list(graph.nodes):
         operands = _operands(node)
-        if operands is None:
+        if operands is None or node.meta["val"].dtype is not torch.float32 or node.meta["val"].device.type != "cpu":
             continue
-        a, b, bias = operands  # a (n, k), b (m, k): the product is a b^T
-        rows, inner, columns = (*map(size, a.meta["val"].shape), size(b.meta["val"].shape[0]))[:3]
-        if a.meta["val"].dtype is torch.float32 and worth(rows, columns, inner):
-            with graph.inserting_before(node):
-                product = graph.call_function(torch.ops.mkldnn._linear_pointwise.default, (a, b, bias, "none", [], ""))
-            product.meta = dict(node.meta)
-            node.replace_all_uses_with(product)
+        with graph.inserting_before(node):
+            replacement = _fastest(node, *operands)
+        if replacement is not None:
+            replacement.meta = dict(node.meta)
+            node.replace_all_uses_with(replacement)
             graph.erase_node(node)
     module.recompile()
+
+
+def _fastest(node: Node, a: Node, b: Node, bias: Node | None) -> Node | None:
+    """What gives a b^T + bias, or None if that is the node itself.   a (n, k), b (m, k), bias (m)."""
+    rows, inner, columns = *map(size, a.meta["val"].shape), size(b.meta["val"].shape[0])
+    call = node.graph.call_function
+    if prefers_onednn() and worth(rows, columns, inner):
+        return call(torch.ops.mkldnn._linear_pointwise.default, (a, b, bias, "none", [], ""))
+    if columns <= _FEW and node.target is aten.linear.default:
+        terms = call(aten.mul.Tensor, (call(aten.unsqueeze.default, (a, 1)), call(aten.unsqueeze.default, (b, 0))))
+        product = call(aten.sum.dim_IntList, (terms, [2]))
+        return product if bias is None else call(aten.add.Tensor, (product, bias))
+    if bias is None:
+        return None
+    # Not an addition: that the compiler would put back into the product.
+    product = call(aten.mm.default, (a, call(aten.permute.default, (b, [1, 0]))))
+    return call(aten.sub.Tensor, (product, call(aten.neg.default, (bias,))))
+
+
+def _flatten(node: Node) -> None:
+    """Make the affine map of a stack of matrices that of one matrix."""
+    a, *rest = cast(Any, node.args)
+    shape = node.meta["val"].shape
+    sizes = [n if isinstance(n, int) else -1 for n in shape]
+    if sizes.count(-1) > 1:
+        return
+    graph = node.graph
+    with graph.inserting_before(node):
+        flat = graph.call_function(aten.reshape.default, (a, [-1, a.meta["val"].shape[-1]]))
+        product = graph.call_function(aten.linear.default, (flat, *rest))
+        result = graph.call_function(aten.reshape.default, (product, sizes))
+    flat.meta["val"] = a.meta["val"].flatten(0, -2)
+    product.meta = {**node.meta, "val": node.meta["val"].flatten(0, -2)}
+    result.meta = dict(node.meta)
+    node.replace_all_uses_with(result)
+    graph.erase_node(node)
 
 
 def _operands(node: Node) -> tuple[Node, Node, Node | None] | None:
@@ -50,6 +90,7 @@ def _operands(node: Node) -> tuple[Node, Node, Node | None] | None:
 
 
 def _transposed(node: Node, matrix: Node) -> Node:
+    """The transpose of what a product takes, made right before it."""
     with node.graph.inserting_before(node):
         transposed = node.graph.call_function(aten.permute.default, (matrix, [1, 0]))
     transposed.meta["val"] = matrix.meta["val"].t()

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 aten = torch.ops.aten
+_POWERS = {aten.pow.Tensor_Tensor, aten.pow.Scalar, aten.pow.Tensor_Scalar, aten.exp.default, aten.log.default}
 _COPIES = 16  # more than the compiler would write out one by one
 
 
@@ -21,7 +22,7 @@ def apart(module: GraphModule) -> None:
     """Compute each number before the loops that use it."""
     graph = module.graph
     for node in list(graph.nodes):
-        if node.op != "call_function" or not _is_number(node) or _is_reduction(node):
+        if node.op != "call_function" or not _is_number(node) or not _is_dear(node):
             continue
         users = [user for user in node.users if user.op == "call_function" and not _is_number(user)]
         if not users:
@@ -42,7 +43,9 @@ def _is_number(node: Node) -> bool:
     return isinstance(value, Tensor) and not value.dim() and value.is_floating_point()
 
 
-def _is_reduction(node: Node) -> bool:
-    """Whether it is the end of a loop already."""
-    inputs = [x.meta.get("val") for x in node.all_input_nodes]
-    return any(isinstance(x, Tensor) and x.dim() for x in inputs)
+def _is_dear(node: Node) -> bool:
+    """Whether a power is taken on the way to it, from numbers alone."""
+    inputs = node.all_input_nodes
+    if not all(map(_is_number, inputs)):
+        return False
+    return node.target in _POWERS or any(x.op == "call_function" and _is_dear(x) for x in inputs)
