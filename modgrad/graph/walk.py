@@ -15,7 +15,7 @@ from torch import Tensor
 
 from modgrad.graph.again import ComputedAgain
 from modgrad.graph.arrivals import Arrivals
-from modgrad.graph.call import Call, Onward, Plain, is_variable, nobody
+from modgrad.graph.call import Call, Onward, Plain, is_parameter, is_variable, nobody
 from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode, switched
 
@@ -235,9 +235,18 @@ def _add(call: Call, index: int, gradient: Tensor) -> None:
 
 
 def _deposit(leaf: Any, gradient: Tensor) -> None:
-    """Leave `gradient` in the grad_v of a Parameter or a Variable, on top of what is there."""
+    """Leave `gradient` in the grad_v of a Parameter or a Variable, on top of what is there.
+
+    A Parameter's that nobody else holds is added to in place: another of its size may be more than the rest of the step
+    takes.
+    """
     earlier = leaf.grad_v
-    leaf.grad_v = gradient if earlier is None else earlier + gradient
+    if earlier is None:
+        leaf.grad_v = gradient
+    elif is_parameter(leaf) and not mode.tracing and _holders(earlier) == _AT_REST:
+        earlier.add_(gradient)
+    else:
+        leaf.grad_v = earlier + gradient
 
 
 def _references(gradient: Tensor) -> int:
@@ -257,6 +266,23 @@ def _is_shared(gradient: Tensor) -> bool:
     )
 
 
+def _holders(gradient: Tensor) -> tuple[int, int, int]:
+    """What holds a tensor and its memory. The caller has it in one variable."""
+    return (
+        getrefcount(gradient),
+        gradient._use_count(),  # type: ignore[attr-defined]
+        _storage_use_count(_storage_id(gradient)),
+    )
+
+
+def _count_at_rest() -> tuple[int, int, int]:
+    """What `_holders` gives for the gradient of a tensor that nobody else holds."""
+    leaf = torch.empty(1)
+    leaf.grad = torch.empty(1)
+    gradient: Any = leaf.grad
+    return _holders(gradient)
+
+
 def _count_alone() -> int:
     """The references that `_is_shared` sees of a tensor that nobody else holds, which differs among Pythons."""
     container = {"": torch.empty(1)}
@@ -267,6 +293,7 @@ def _count_alone() -> int:
 _storage_id: Any = torch._C._storage_id  # type: ignore[attr-defined]
 _storage_use_count = torch._C._storage_Use_Count
 _ALONE = _count_alone()
+_AT_REST = _count_at_rest()
 
 
 def _stale(call: Call) -> RuntimeError:

@@ -39,16 +39,18 @@ def chosen(module: GraphModule) -> None:
 
 
 def _fastest(node: Node, a: Node, b: Node, bias: Node | None) -> Node | None:
-    """What gives a b^T + bias, or None if that is the node itself.   a (n, k), b (m, k), bias (m)."""
+    """What gives a b^T + bias, or None if that is the node itself.   a (n, k), b (m, k)."""
     rows, inner, columns = *map(size, a.meta["val"].shape), size(b.meta["val"].shape[0])
     call = node.graph.call_function
     if prefers_onednn() and worth(rows, columns, inner):
-        return call(torch.ops.mkldnn._linear_pointwise.default, (a, b, bias, "none", [], ""))
+        whole = bias is not None and bias.meta["val"].dim() != 1  # a matrix, that the product is added to
+        product = call(torch.ops.mkldnn._linear_pointwise.default, (a, b, None if whole else bias, "none", [], ""))
+        return call(aten.add.Tensor, (bias, product)) if whole else product
     if columns <= _FEW and node.target is aten.linear.default:
         terms = call(aten.mul.Tensor, (call(aten.unsqueeze.default, (a, 1)), call(aten.unsqueeze.default, (b, 0))))
         product = call(aten.sum.dim_IntList, (terms, [2]))
         return product if bias is None else call(aten.add.Tensor, (product, bias))
-    if bias is None:
+    if bias is None or bias.meta["val"].dim() != 1:
         return None
     # Not an addition: that the compiler would put back into the product.
     product = call(aten.mm.default, (a, call(aten.permute.default, (b, [1, 0]))))
@@ -83,7 +85,7 @@ def _operands(node: Node) -> tuple[Node, Node, Node | None] | None:
     if node.target is aten.mm.default:
         a, b = arguments
         return a, _transposed(node, b), None
-    if node.target is aten.addmm.default and not node.kwargs and arguments[0].meta["val"].dim() == 1:
+    if node.target is aten.addmm.default and not node.kwargs:
         bias, a, b = arguments
         return a, _transposed(node, b), bias
     return None
