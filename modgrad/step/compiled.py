@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,9 @@ from modgrad.graph.errors import describe
 from modgrad.step import cache, products, scalars
 from modgrad.step.binding import Binding
 from modgrad.step.dryrun import dry_run
-from modgrad.step.native import Native
+from modgrad.step.native import Native, refuse_without_compiler
+from modgrad.step.program import exporting
+from modgrad.step.quiet import quiet
 
 if TYPE_CHECKING:
     from modgrad.step.training import TrainingStep
@@ -84,8 +85,7 @@ class CompiledStep:
         step = self.step
         step.accumulated = (step.accumulated + 1) % step.accumulate
         if step.accumulate > 1:
-            for name, parameter in binding.parameters.items():
-                parameter.grad_v = binding.gradients[name] if step.accumulated else None
+            binding.hand_over_sums()
         if not step.accumulated and step.scheduler is not None:
             step.scheduler.step()
 
@@ -142,7 +142,9 @@ def _resized(x: Tensor, size: int) -> Tensor:
 
 def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynamic: bool) -> dict[str, Any]:
     """Put the program's shared object into `folder`. Returns for which batch sizes it is: none, if `dynamic` failed."""
-    from torch._inductor import aoti_compile_and_package  # noqa: PLC0415 (takes seconds to import)
+    with quiet():
+        refuse_without_compiler()
+        from torch._inductor import aoti_compile_and_package  # noqa: PLC0415 (takes seconds to import)
 
     from modgrad.interop.exporting import Program  # noqa: PLC0415
 
@@ -153,20 +155,25 @@ def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynami
     if dynamic:
         of_batch = pytree.tree_map(lambda x: free if x.dim() else None, batch)
         shapes = ([None] * len(state), ([None] * len(binding.numbers), of_batch))
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of PyTorch's about itself
+    with exporting(binding.step.names()):
         program = Program(lambda leaves, rest: run(leaves, *rest))
         exported = torch.export.export(program, (state, inputs), dynamic_shapes=shapes, strict=False)
         low, high = _sizes(exported) if dynamic else (1, 0)
         if dynamic and low > high:
             return {"from": low, "to": high}
         exported = exported.run_decompositions({})
+    with torch.no_grad(), quiet():
         products.chosen(exported.graph_module)
         scalars.apart(exported.graph_module)
         with products.lowered():
             # Small intermediates are taken from one piece of memory, as asking for each takes longer than filling it.
             options = {"memory_planning": _intermediate(exported.graph) < _SMALL}
-            aoti_compile_and_package(exported, package_path=str(package), inductor_configs=options)
+            try:
+                aoti_compile_and_package(exported, package_path=str(package), inductor_configs=options)
+            except Exception as error:
+                raise RuntimeError(
+                    f"PyTorch's compiler could not compile the step: {type(error).__name__}: {error}"
+                ) from error
     with zipfile.ZipFile(package) as archive:
         (library,) = (name for name in archive.namelist() if name.endswith(".so"))
         (folder / "step.so").write_bytes(archive.read(library))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -144,13 +145,32 @@ def _driver() -> Any:
     return ctypes.CDLL(str(entry / "driver.so"))
 
 
+def compiler() -> list[str]:
+    """The command of the C compiler. Raises where there is none."""
+    chosen = os.environ.get("CC")
+    candidates = [shlex.split(chosen)] if chosen else [["cc"], ["gcc"], ["clang"]]
+    for command in candidates:
+        if shutil.which(command[0]):
+            return command
+    raise RuntimeError(
+        f"compiling a step needs a C and a C++ compiler, and {chosen or 'none'} was{' not' if chosen else ''} found: "
+        "install gcc and g++, or clang"
+    )
+
+
+def refuse_without_compiler() -> None:
+    """Raise where a compiler is missing, before time is spent."""
+    from torch._inductor.cpp_builder import get_cpp_compiler  # noqa: PLC0415 (takes seconds to import)
+
+    compiler()
+    try:
+        get_cpp_compiler()
+    except Exception as error:
+        raise RuntimeError(f"compiling a step needs a C++ compiler: install g++ or clang++. {error}") from error
+
+
 def _build(folder: Path) -> dict[str, Any]:
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        raise RuntimeError(
-            "compiling a step needs a C and C++ compiler, and none was found: install gcc and g++, or clang"
-        )
-    command = [compiler, "-O2", "-shared", "-fPIC", str(_SOURCE), "-o", str(folder / "driver.so")]
+    command = [*compiler(), "-O2", "-shared", "-fPIC", str(_SOURCE), "-o", str(folder / "driver.so")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
