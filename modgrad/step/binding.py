@@ -47,14 +47,15 @@ class Binding:
         # The tensors: by identity, and by where their memory is, which `model.to(dtype)` changes.
         parameters = step.parameters()
         self.parameters = dict(states.updated(step.optimizer, parameters))
-        places = [(place.owner, place.key) for place in step.places() if place.kind == states.OPTIMIZER]
+        memories = step.optimizer.state.values()
+        places = [(own, key) for own in memories for key, value in own.items() if isinstance(value, Tensor)]
         for holders in states.holders(step.model, step.criterion).values():
             places += holders
         self._places = places
         self._tensors = [owner[key] for owner, key in places]
         self._addresses = self._current_addresses()
         self._trainable = [(p.__dict__, p.grad_f) for p in parameters.values()]
-        self._memories = list(step.optimizer.state.values())
+        self._memories = list(memories)
         # All attributes of the modules.
         modules = dict.fromkeys([*step.model.modules(), *step.criterion.modules()])
         self._attributes = [module.__dict__ for module in modules]

@@ -65,7 +65,7 @@ class CompiledStep:
         """Run `steps` steps on stacked batches, or, where that is None, one on a batch."""
         step = self.step
         due = step.accumulated + 1 == step.accumulate
-        signature = (steps is None, due, *[(x.shape, x.dtype) for x in batch])
+        signature = (steps is None, due, None if structure is _PAIR else structure, *[(x.shape, x.dtype) for x in batch])
         binding = self._binding
         program = binding.programs.get(signature) if binding is not None and binding.holds() else None
         if program is None:

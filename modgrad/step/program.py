@@ -55,6 +55,13 @@ class PureStep:
             own = step.optimizer.state[parameter].items()
             tensors = {key: value for key, value in own if isinstance(value, Tensor)}
             self.memories[name] = {k: labels.setdefault(id(v), f"{name}.{k}") for k, v in tensors.items()}
+        # What is shared with parameters that are not updated, as they are frozen: it must not move with the others.
+        known = {id(parameter) for parameter in self.updated.values()}
+        self._bystanders: list[tuple[Any, set[str]]] = []
+        for parameter, memory in step.optimizer.state.items():
+            if id(parameter) not in known:
+                shared = {labels[id(v)] for v in memory.values() if id(v) in labels}
+                self._bystanders.append((parameter, shared))
 
     def __call__(self, state: State, batch: Any) -> tuple[State, Tensor]:
         step = self.step
@@ -185,8 +192,9 @@ class PureStep:
     def _refuse_shared(self) -> None:
         """Find tensors that parameters with a gradient share with parameters that have none."""
         used = {label for name in self.updated.keys() - self.idle for label in self.memories[name].values()}
-        if shared := [name for name in self.updated if name in self.idle and used & set(self.memories[name].values())]:
-            raise SharedError([self.updated[name] for name in shared])
+        others = [(self.updated[name], set(self.memories[name].values())) for name in self.updated if name in self.idle]
+        if shared := [parameter for parameter, labels in others + self._bystanders if used & labels]:
+            raise SharedError(shared)
 
     def _numbers(self, state: State) -> list[dict[str, Any]]:
         """The hyper-parameters of each group that are inputs of the program."""
