@@ -14,10 +14,12 @@ from torch.utils import _pytree as pytree
 from modgrad.graph.errors import describe
 from modgrad.step import cache, products, scalars
 from modgrad.step.binding import Binding
-from modgrad.step.dryrun import dry_run
-from modgrad.step.native import Native, refuse_without_compiler
+from modgrad.step.dryrun import UntraceableError, dry_run
+from modgrad.step.locate import locating, place_of
+from modgrad.step.native import DTYPES, Native, refuse_without_compiler
 from modgrad.step.program import exporting
 from modgrad.step.quiet import quiet
+from modgrad.step.training import parts
 
 if TYPE_CHECKING:
     from modgrad.step.training import TrainingStep
@@ -32,6 +34,10 @@ class CompiledStep:
     """
 
     def __init__(self, step: TrainingStep, backend: str, steps: int, dynamic: bool | None) -> None:
+        if backend != "aotinductor":
+            raise ValueError(f"compile(backend={backend!r}): the one backend there is is 'aotinductor'")
+        if not (isinstance(steps, int) and steps >= 1):
+            raise ValueError(f"compile(steps={steps!r}): expected how many steps a call takes, from 1 up")
         self.step, self.backend, self.steps, self.dynamic = step, backend, steps, dynamic
         self.compilations = self.loaded = 0
         self._binding: Binding | None = None
@@ -47,12 +53,20 @@ class CompiledStep:
         if len(batch) == 2 and type(batch[0]) is Tensor and type(batch[1]) is Tensor:
             leaves, structure = list(batch), _PAIR
         else:
+            parts(batch)
             leaves, structure = pytree.tree_flatten(batch)
         steps = self.steps
+        for x in leaves:
+            if not isinstance(x, Tensor) or x.device.type != "cpu" or x.dtype not in DTYPES:
+                raise TypeError(
+                    f"a compiled step takes tensors on the CPU, of usual dtypes, in tuples, lists and dicts; got "
+                    f"{describe(x)}{f' on {x.device}' if isinstance(x, Tensor) else ''}. Convert it, or keep what does "
+                    "not change with the batch in the model"
+                )
         if steps == 1:
             return self._run(leaves, structure, None)
         for x in leaves:
-            if not isinstance(x, Tensor) or not x.dim() or x.shape[0] != steps:
+            if not x.dim() or x.shape[0] != steps:
                 raise ValueError(
                     f"a step compiled with steps={steps} takes {steps} batches stacked in one tensor, of shape "
                     f"({steps}, batch, ...); got {describe(x)}. Write torch.stack(batches)"
@@ -65,7 +79,12 @@ class CompiledStep:
         """Run `steps` steps on stacked batches, or, where that is None, one on a batch."""
         step = self.step
         due = step.accumulated + 1 == step.accumulate
-        signature = (steps is None, due, None if structure is _PAIR else structure, *[(x.shape, x.dtype) for x in batch])
+        signature = (
+            steps is None,
+            due,
+            None if structure is _PAIR else structure,
+            *[(x.shape, x.dtype) for x in batch],
+        )
         binding = self._binding
         program = binding.programs.get(signature) if binding is not None and binding.holds() else None
         if program is None:
@@ -94,6 +113,12 @@ class CompiledStep:
         binding = self._binding
         if binding is None or not binding.holds():
             binding = self._binding = Binding(self.step)
+            for place in self.step.places():
+                if place.get().device.type != "cpu" or place.get().dtype not in DTYPES:
+                    raise TypeError(
+                        f"{place.name} is {describe(place.get())} on {place.get().device}: a step is compiled for the "
+                        "CPU and usual dtypes. Move the model with .cpu(), or run the step eagerly"
+                    )
         library, loss = self._library(binding, leaves, structure, due)
         return binding, Native(library, binding, leaves, loss)
 
@@ -155,7 +180,8 @@ def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynami
     if dynamic:
         of_batch = pytree.tree_map(lambda x: free if x.dim() else None, batch)
         shapes = ([None] * len(state), ([None] * len(binding.numbers), of_batch))
-    with exporting(binding.step.names()):
+    names = binding.step.names()
+    with locating(names), exporting(names):
         program = Program(lambda leaves, rest: run(leaves, *rest))
         exported = torch.export.export(program, (state, inputs), dynamic_shapes=shapes, strict=False)
         low, high = _sizes(exported) if dynamic else (1, 0)
@@ -163,6 +189,7 @@ def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynami
             return {"from": low, "to": high}
         exported = exported.run_decompositions({})
     with torch.no_grad(), quiet():
+        _refuse_foreign(exported.graph)
         products.chosen(exported.graph_module)
         scalars.apart(exported.graph_module)
         with products.lowered():
@@ -171,8 +198,9 @@ def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynami
             try:
                 aoti_compile_and_package(exported, package_path=str(package), inductor_configs=options)
             except Exception as error:
-                raise RuntimeError(
-                    f"PyTorch's compiler could not compile the step: {type(error).__name__}: {error}"
+                raise UntraceableError(
+                    f"PyTorch's compiler could not compile the step{_blamed(exported.graph, error)}: "
+                    f"{type(error).__name__}: {error}"
                 ) from error
     with zipfile.ZipFile(package) as archive:
         (library,) = (name for name in archive.namelist() if name.endswith(".so"))
@@ -185,6 +213,26 @@ def _intermediate(graph: Any) -> int:
     """How many values the operations of a program give, or about, where the batch size is free."""
     values = [node.meta.get("val") for node in graph.nodes if node.op == "call_function"]
     return sum(math.prod(map(products.size, value.shape)) for value in values if isinstance(value, Tensor))
+
+
+def _refuse_foreign(graph: Any) -> None:
+    """Raise for an operation that only Python knows, which the compiled program would have to call."""
+    for node in graph.nodes:
+        if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace not in ("aten", "prims", "mkldnn"):
+            raise UntraceableError(
+                f"{place_of(node) or 'the step'} calls {node.target}, an operation made in Python, which a compiled "
+                "program cannot: write it with torch's own"
+            )
+
+
+def _blamed(graph: Any, error: Exception) -> str:
+    """The places of the operation that an error of the compiler names."""
+    found = {
+        place_of(node)
+        for node in graph.nodes
+        if isinstance(node.target, torch._ops.OpOverload) and f"target: {node.target}" in str(error)
+    }
+    return f", at {' or '.join(sorted(found - {''}))}" if found - {""} else ""
 
 
 def _sizes(exported: Any) -> tuple[int, int]:

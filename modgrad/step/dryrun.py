@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from modgrad.step.locate import Paths, described
+from modgrad.step.locate import Paths, described, failed
 
 _SMALL = 2_000_000  # values that a step may hold to be run on them
 
@@ -36,8 +36,14 @@ def dry_run(names: Paths, function: Callable[..., Any], *inputs: Any) -> tuple[l
     size = sum(x.numel() for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor))
     record = _Record(names, real=size <= _SMALL)
     inputs = pytree.tree_map(lambda x: record.admit(x) if isinstance(x, Tensor) else x, inputs)
-    with record:
-        result = function(*inputs)
+    try:
+        with record:
+            result = function(*inputs)
+    except UntraceableError:
+        raise
+    except Exception as error:
+        error.add_note(f"Raised by {failed(error, names)}, while its step was traced")
+        raise
     record.lines.append(f"return {record.text(result)}")
     return record.lines, result
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from modgrad.step.binding import Binding
 
 _SOURCE = Path(__file__).with_name("driver.c")
-_DTYPES = {torch.float32: 6, torch.float64: 7, torch.float16: 5, torch.bfloat16: 15, torch.int64: 4, torch.int32: 3}
-_DTYPES |= {torch.int16: 2, torch.int8: 1, torch.uint8: 0, torch.bool: 11}
+DTYPES = {torch.float32: 6, torch.float64: 7, torch.float16: 5, torch.bfloat16: 15, torch.int64: 4, torch.int32: 3}
+DTYPES |= {torch.int16: 2, torch.int8: 1, torch.uint8: 0, torch.bool: 11}
 
 _VOID = ctypes.c_void_p
 _INTS = ctypes.POINTER(ctypes.c_int64)
@@ -101,6 +101,7 @@ class Native:
             position += 1
         if self._run(*self._fixed, begin, position, steps, losses.data_ptr(), losses.element_size()):
             raise RuntimeError("the compiled step failed; what it printed above says why")
+        torch._C._increment_version(self._leaves)  # so that a backward through what they were before is refused
         return losses
 
     def __del__(self) -> None:
@@ -121,7 +122,7 @@ def _stack(like: Tensor) -> _Stack:
     contiguous = torch.empty(like.shape, device="meta")
     ints = ctypes.c_int64 * like.dim()
     bytes = like.numel() * like.element_size()
-    return _Stack(like.dim(), ints(*like.shape), ints(*contiguous.stride()), _DTYPES[like.dtype], bytes)
+    return _Stack(like.dim(), ints(*like.shape), ints(*contiguous.stride()), DTYPES[like.dtype], bytes)
 
 
 @once

@@ -42,6 +42,7 @@ class PureStep:
     def __init__(self, step: TrainingStep, due: bool | None = None) -> None:
         self.step, self.due = step, due
         self.parameters = step.parameters()
+        states.complete(step.optimizer, self.parameters)
         self.buffers = states.named_buffers(step.model, step.criterion)
         held = states.holders(step.model, step.criterion)
         self._buffer_places = {name: held[id(buffer)][0] for name, buffer in self.buffers.items()}
@@ -75,13 +76,13 @@ class PureStep:
         with Tracing(), replaced([step.model, step.criterion], pairs), drawing:
             loss = step.criterion(step.model(*inputs), target)
             refuse_unfit(loss)
-            first = None if step.accumulate == 1 else torch.full_like(loss, 1 / step.accumulate)
             if COUNT in state:
                 with at("accumulation"), switched(computing=True):
                     new[COUNT] = {COUNT: (state[COUNT][COUNT] + 1) % step.accumulate}
             there: set[str] = set()
             fused = self._updating(state, new, stand_ins, there) if step.fuse_update else None
             with at("backward"):
+                first = None if step.accumulate == 1 else torch.full_like(loss, 1 / step.accumulate)
                 backward(loss, first, retain=False, arrived=fused)
             with switched(computing=True):
                 if fused is None:

@@ -82,7 +82,11 @@ def step_of_points(
 
 def twin(step: TrainingStep) -> TrainingStep:
     """A step of its own that has come as far."""
-    return copy.deepcopy(step)
+    program, step.program = step.program, None
+    try:
+        return copy.deepcopy(step)
+    finally:
+        step.program = program
 
 
 def by_hand(step: TrainingStep, batches: list[Batch]) -> list[Tensor]:

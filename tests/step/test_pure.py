@@ -95,7 +95,7 @@ class Sign(optim.Optimizer):
 
     def update(self, params: Any, grads: Any, states: Any, group: Any) -> None:
         for param, grad in zip(params, grads, strict=True):
-            param -= group["lr"] * grad.sign()
+            param.sub_(group["lr"] * grad.sign())
 
 
 class Averaging(optim.Optimizer):
