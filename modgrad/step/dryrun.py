@@ -111,6 +111,11 @@ class _Record(TorchDispatchMode):
                 f"{described(self.names)} asks for the value of a tensor ({name}), as item(), bool() and indexing by a "
                 "mask do. While a step is traced there is none: write torch.where, or decide outside of the step"
             )
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            raise UntraceableError(
+                f"{described(self.names)} draws random numbers ({name}) from torch's generator, which is no part of a "
+                "traced step's state: write nn.Dropout, or draw outside of the step and give it with the batch"
+            )
         if func._schema.is_mutable and isinstance(args[0], Tensor):
             if id(args[0]) not in self.known:
                 raise UntraceableError(

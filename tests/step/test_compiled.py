@@ -159,9 +159,9 @@ def test_backward_after_a_compiled_step_is_refused() -> None:
 def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
     program = (
         "import sys\n"
-        "from tests.step.test_compiled import make_points, points, FLOAT32\n"
-        "compiled = make_points().compile()\n"
-        "loss = compiled(*points(6, FLOAT32))\n"
+        "from tests.step.test_compiled import make_everything, pictures, FLOAT32\n"
+        "compiled = make_everything().compile()\n"
+        "loss = compiled(*pictures(8, FLOAT32))\n"
         "slow = [name for name in ('torch._inductor.compile_fx', 'torch._dynamo', 'sympy') if name in sys.modules]\n"
         "print(compiled.compilations, compiled.loaded, slow, float(loss))\n"
     )

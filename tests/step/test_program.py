@@ -184,7 +184,13 @@ class Leaving(nn.Module):
         return x * float(x.numpy().max())
 
 
+class Noisy(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x * torch.rand(5, dtype=torch.float64)
+
+
 ERRORS: list[tuple[nn.Module, int, str]] = [
+    (Noisy(), 1, r"module '1' \(Noisy\) draws random numbers \(aten::rand\).*nn.Dropout.*with the batch"),
     (Asking(), 1, r"module '1' \(Asking\) asks for the value of a tensor.*write torch.where"),
     (AskingPrimitive(), 1, r"module '1' \(AskingPrimitive\) asks"),
     (Selecting(), 1, r"module '1' \(Selecting\) asks .*index.*mask"),
