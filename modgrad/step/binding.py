@@ -43,7 +43,9 @@ class Binding:
         self._hypers = states.hypers(step.optimizer)
         self._labels = [hyper.label for hyper in self._hypers]
         self._current = self._current_numbers()
+        self._numbers_in_tensors = True
         self._values = self._group_values()
+        self._numbers_in_tensors = self._any_in_tensors()
         # The tensors: by identity, and by where their memory is, which `model.to(dtype)` changes.
         parameters = step.parameters()
         self.parameters = dict(states.updated(step.optimizer, parameters))
@@ -54,7 +56,8 @@ class Binding:
         self._places = places
         self._tensors = [owner[key] for owner, key in places]
         self._addresses = self._current_addresses()
-        self._trainable = [(p.__dict__, p.grad_f) for p in parameters.values()]
+        self._trainable = [p.__dict__ for p in parameters.values()]
+        self._are_trainable = [p.grad_f for p in parameters.values()]
         self._memories = list(memories)
         # All attributes of the modules.
         modules = dict.fromkeys([*step.model.modules(), *step.criterion.modules()])
@@ -72,9 +75,8 @@ class Binding:
             return False
         if self._current_addresses() != self._addresses or not self._same_attributes():
             return False
-        for own, trainable in self._trainable:
-            if own["grad_f"] is not trainable:
-                return False
+        if [own["grad_f"] for own in self._trainable] != self._are_trainable:
+            return False
         if self.gradients:
             self._take_over_sums()
         return True
@@ -102,8 +104,13 @@ class Binding:
         for tensor, new, old in zip(self.numbers, numbers, self._current, strict=True):
             if new != old:
                 tensor.fill_(new)
+        self._numbers_in_tensors = True
         self._current, self._values = numbers, self._group_values()
+        self._numbers_in_tensors = self._any_in_tensors()
         return True
+
+    def _any_in_tensors(self) -> bool:
+        return any(isinstance(value, Tensor) for group in self._groups for value in group.values())
 
     def _only_numbers_changed(self) -> bool:
         if states.hypers(self.step.optimizer) != self._hypers or len(self._groups) != len(self._values):
@@ -122,11 +129,9 @@ class Binding:
         return [hyper.get(self._groups) for hyper in self._hypers]
 
     def _group_values(self) -> list[tuple[Any, ...]]:
-        values = [tuple(group.values()) for group in self._groups]
-        for i, group in enumerate(values):
-            if any(map(_is_tensor, group)):  # whose value may change while it stays the same tensor
-                values[i] = tuple(float(x) if _is_tensor(x) and x.numel() == 1 else x for x in group)
-        return values
+        if not self._numbers_in_tensors:
+            return [tuple(group.values()) for group in self._groups]
+        return [tuple(map(_value, group.values())) for group in self._groups]  # as they may change in place
 
     def schedule(self, steps: int) -> list[Tensor]:
         """The numbers of the next `steps` steps, stacked, as the scheduler goes on through them."""
@@ -196,8 +201,8 @@ class Binding:
         return run
 
 
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, Tensor)
+def _value(number: Any) -> Any:
+    return float(number) if isinstance(number, Tensor) and number.numel() == 1 else number
 
 
 def _copied(own: dict[str, Any]) -> dict[str, Any]:

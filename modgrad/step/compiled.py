@@ -190,6 +190,7 @@ def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynami
         exported = exported.run_decompositions({})
     with torch.no_grad(), quiet():
         _refuse_foreign(exported.graph)
+        places = _places(exported.graph)
         products.chosen(exported.graph_module)
         scalars.apart(exported.graph_module)
         with products.lowered():
@@ -199,7 +200,7 @@ def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynami
                 aoti_compile_and_package(exported, package_path=str(package), inductor_configs=options)
             except Exception as error:
                 raise UntraceableError(
-                    f"PyTorch's compiler could not compile the step{_blamed(exported.graph, error)}: "
+                    f"PyTorch's compiler could not compile the step{_blamed(places, error)}: "
                     f"{type(error).__name__}: {error}"
                 ) from error
     with zipfile.ZipFile(package) as archive:
@@ -225,14 +226,20 @@ def _refuse_foreign(graph: Any) -> None:
             )
 
 
-def _blamed(graph: Any, error: Exception) -> str:
+def _places(graph: Any) -> dict[str, set[str]]:
+    """For each operation by name, where it comes from. They are taken off the graph, so that what is compiled is the same without."""
+    places: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        if place := place_of(node):
+            places.setdefault(str(node.target), set()).add(place)
+        node.meta.pop("custom", None)
+    return places
+
+
+def _blamed(places: dict[str, set[str]], error: Exception) -> str:
     """The places of the operation that an error of the compiler names."""
-    found = {
-        place_of(node)
-        for node in graph.nodes
-        if isinstance(node.target, torch._ops.OpOverload) and f"target: {node.target}" in str(error)
-    }
-    return f", at {' or '.join(sorted(found - {''}))}" if found - {""} else ""
+    found = [place for target, those in places.items() if f"target: {target}\n" in str(error) for place in those]
+    return f", at {' or '.join(sorted(found))}" if found else ""
 
 
 def _sizes(exported: Any) -> tuple[int, int]:
