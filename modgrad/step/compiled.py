@@ -227,7 +227,7 @@ def _refuse_foreign(graph: Any) -> None:
 
 
 def _places(graph: Any) -> dict[str, set[str]]:
-    """For each operation by name, where it comes from. They are taken off the graph, so that what is compiled is the same without."""
+    """For each operation by name, where it comes from. Taken off the graph, as the compiler has no use for it."""
     places: dict[str, set[str]] = {}
     for node in graph.nodes:
         if place := place_of(node):
