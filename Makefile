@@ -11,7 +11,7 @@ test: .venv/dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/python -m pytest -n 2 -q
+	.venv/bin/python -m pytest -n 2 --dist loadgroup -q
 
 bench: .venv/bench
 	.venv/bin/python -m benchmarks

@@ -94,6 +94,10 @@ def _generators(tensors: Iterable[Any]) -> list[torch.Generator]:
 class DrawingRefused(TorchDispatchMode):
     """Inside, drawing from torch's own generators raises: a traced program could not draw the same again."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or the first operation would import PyTorch's compiler, which takes two seconds
+
     def __init__(self, module: Any) -> None:
         super().__init__()
         self.module = module

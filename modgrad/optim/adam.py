@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -67,6 +68,8 @@ def adam_(
 class Adam(Optimizer):
     """Steps of about lr, in the direction of the mean gradient over its spread. See `adam` for the formula."""
 
+    _counts: dict[Any, Tensor] | None = None  # inside `in_parts`: what `_advance` has made so far
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -93,15 +96,32 @@ class Adam(Optimizer):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        counts: dict[Any, Tensor] = {}
-        for state in self.state.values():  # equal counts become one again, see `_advance`
-            device, step = state["exp_avg"].device, float(state["step"])
-            state["step"] = counts.setdefault((device, step), torch.tensor(step, device=device))
+        for group in self.param_groups:  # equal counts become one again, see `_advance`
+            counts: dict[Any, Tensor] = {}
+            for parameter in group["params"]:
+                if state := self.state.get(parameter):
+                    device, step = state["exp_avg"].device, float(state["step"])
+                    state["step"] = counts.setdefault((device, step), torch.tensor(step, device=device))
 
     def initial(self, param: Tensor, group: Group) -> State:
         moments = ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else [])]
         state = {name: torch.zeros_like(param, memory_format=torch.preserve_format) for name in moments}
         return {"step": torch.zeros((), device=param.device), **state}
+
+    def initials(self, params: list[Any], group: Group) -> list[State]:
+        states = super().initials(params, group)
+        counts: dict[torch.device, Tensor] = {}
+        for state in states:
+            state["step"] = counts.setdefault(state["step"].device, state["step"])
+        return states
+
+    @contextmanager
+    def in_parts(self) -> Iterator[None]:
+        self._counts = {}
+        try:
+            yield
+        finally:
+            self._counts = None
 
     def update(self, params: list[Any], grads: list[Tensor], states: list[State], group: Group) -> None:
         hyper = {
@@ -146,13 +166,12 @@ class Adam(Optimizer):
         Parameters that have taken equally many steps share one count, so that it is advanced once; it is replaced,
         never changed in place, so that one that stands still keeps its own.
         """
-        advanced: dict[int, Tensor] = {}
-        first: dict[torch.device, Tensor] = {}
+        advanced: dict[Any, Tensor] = {} if self._counts is None else self._counts  # by the old one, or by device
         for param, state in zip(params, states, strict=True):
             step = state.get("step")
             if step is None:
                 state.update(self.initial(param, group))
-                state["step"] = first.setdefault(param.device, torch.ones((), device=param.device))
+                state["step"] = advanced.setdefault(param.device, torch.ones((), device=param.device))
             else:
                 following = advanced.get(id(step))
                 if following is None:

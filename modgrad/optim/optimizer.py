@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -116,6 +117,14 @@ class Optimizer:
         leaves this out can be traced once it has taken a step.
         """
         return {}
+
+    def initials(self, params: list[Any], group: Group) -> list[State]:
+        """`initial` of several parameters, which begin together."""
+        return [self.initial(param, group) for param in params]
+
+    def in_parts(self) -> AbstractContextManager[None]:
+        """Inside, several calls of `update`, each with some of the parameters, are one step."""
+        return nullcontext()
 
     def state_dict(self) -> dict[str, Any]:
         """{"state": {number: state}, "param_groups": [...]}, parameters named by number, in PyTorch's format."""

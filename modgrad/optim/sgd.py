@@ -83,13 +83,8 @@ class SGD(Optimizer):
             raise ValueError("SGD(nesterov=True) needs a momentum above 0 and a dampening of 0")
 
     def initial(self, param: Tensor, group: Group) -> State:
-        if not active(group["momentum"]):
-            return {}
-        if active(group["dampening"]):
-            raise RuntimeError(
-                f"SGD(dampening={group['dampening']}) fills its momentum buffers with the first gradients, undampened, "
-                "and so begins otherwise than it goes on. Take one step first"
-            )
+        if not active(group["momentum"]) or active(group["dampening"]):
+            return {}  # a buffer is filled with the first gradient undampened: no beginning would give the same
         return {"momentum_buffer": torch.zeros_like(param, memory_format=torch.preserve_format)}
 
     def update(self, params: list[Any], grads: list[Tensor], states: list[State], group: Group) -> None:

@@ -57,20 +57,37 @@ def find_or_make(name: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Pat
     make: fills a folder, and returns the notes. Another process may be making the same: whoever is first stays.
     """
     entry = folder() / name
-    notes = entry / "about.json"
-    if notes.exists():
-        return entry, json.loads(notes.read_text()), True
+    about = _whole(entry)
+    if about is not None:
+        return entry, about, True
     entry.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{name[:8]}-", dir=entry.parent))
     try:
         about = make(draft)
-        (draft / notes.name).write_text(json.dumps(about))
-        if not notes.exists():
-            shutil.rmtree(entry, ignore_errors=True)
+        sizes = {path.name: path.stat().st_size for path in draft.iterdir()}
+        (draft / _NOTES).write_text(json.dumps({"about": about, "sizes": sizes}))
+        if _whole(entry) is None:
+            shutil.rmtree(entry, ignore_errors=True)  # what is damaged
             draft.rename(entry)
     except OSError:
-        if not notes.exists():  # or somebody else was first
+        if _whole(entry) is None:  # or somebody else was first
             raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return entry, json.loads(notes.read_text()), False
+    about = _whole(entry)
+    assert about is not None
+    return entry, about, False
+
+
+def _whole(entry: Path) -> dict[str, Any] | None:
+    """What is noted about an entry, or None if it is not there with all of its files."""
+    try:
+        notes = json.loads((entry / _NOTES).read_text())
+        if all((entry / name).stat().st_size == size for name, size in notes["sizes"].items()):
+            return notes["about"]
+    except (OSError, ValueError, KeyError):
+        pass
+    return None
+
+
+_NOTES = "about.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,12 @@ from torch.utils import _pytree as pytree
 from modgrad.graph.errors import describe
 from modgrad.step import cache, products, scalars
 from modgrad.step.binding import Binding
-from modgrad.step.dryrun import dry_run
-from modgrad.step.native import Native
+from modgrad.step.dryrun import UntraceableError, dry_run
+from modgrad.step.locate import locating, place_of
+from modgrad.step.native import DTYPES, Native, refuse_without_compiler
+from modgrad.step.program import exporting
+from modgrad.step.quiet import quiet
+from modgrad.step.training import parts
 
 if TYPE_CHECKING:
     from modgrad.step.training import TrainingStep
@@ -31,6 +34,10 @@ class CompiledStep:
     """
 
     def __init__(self, step: TrainingStep, backend: str, steps: int, dynamic: bool | None) -> None:
+        if backend != "aotinductor":
+            raise ValueError(f"compile(backend={backend!r}): the one backend there is is 'aotinductor'")
+        if not (isinstance(steps, int) and steps >= 1):
+            raise ValueError(f"compile(steps={steps!r}): expected how many steps a call takes, from 1 up")
         self.step, self.backend, self.steps, self.dynamic = step, backend, steps, dynamic
         self.compilations = self.loaded = 0
         self._binding: Binding | None = None
@@ -46,12 +53,20 @@ class CompiledStep:
         if len(batch) == 2 and type(batch[0]) is Tensor and type(batch[1]) is Tensor:
             leaves, structure = list(batch), _PAIR
         else:
+            parts(batch)
             leaves, structure = pytree.tree_flatten(batch)
         steps = self.steps
+        for x in leaves:
+            if not isinstance(x, Tensor) or x.device.type != "cpu" or x.dtype not in DTYPES:
+                raise TypeError(
+                    f"a compiled step takes tensors on the CPU, of usual dtypes, in tuples, lists and dicts; got "
+                    f"{describe(x)}{f' on {x.device}' if isinstance(x, Tensor) else ''}. Convert it, or keep what does "
+                    "not change with the batch in the model"
+                )
         if steps == 1:
             return self._run(leaves, structure, None)
         for x in leaves:
-            if not isinstance(x, Tensor) or not x.dim() or x.shape[0] != steps:
+            if not x.dim() or x.shape[0] != steps:
                 raise ValueError(
                     f"a step compiled with steps={steps} takes {steps} batches stacked in one tensor, of shape "
                     f"({steps}, batch, ...); got {describe(x)}. Write torch.stack(batches)"
@@ -64,7 +79,12 @@ class CompiledStep:
         """Run `steps` steps on stacked batches, or, where that is None, one on a batch."""
         step = self.step
         due = step.accumulated + 1 == step.accumulate
-        signature = (steps is None, due, *[(x.shape, x.dtype) for x in batch])
+        signature = (
+            steps is None,
+            due,
+            None if structure is _PAIR else structure,
+            *[(x.shape, x.dtype) for x in batch],
+        )
         binding = self._binding
         program = binding.programs.get(signature) if binding is not None and binding.holds() else None
         if program is None:
@@ -84,8 +104,7 @@ class CompiledStep:
         step = self.step
         step.accumulated = (step.accumulated + 1) % step.accumulate
         if step.accumulate > 1:
-            for name, parameter in binding.parameters.items():
-                parameter.grad_v = binding.gradients[name] if step.accumulated else None
+            binding.hand_over_sums()
         if not step.accumulated and step.scheduler is not None:
             step.scheduler.step()
 
@@ -94,6 +113,12 @@ class CompiledStep:
         binding = self._binding
         if binding is None or not binding.holds():
             binding = self._binding = Binding(self.step)
+            for place in self.step.places():
+                if place.get().device.type != "cpu" or place.get().dtype not in DTYPES:
+                    raise TypeError(
+                        f"{place.name} is {describe(place.get())} on {place.get().device}: a step is compiled for the "
+                        "CPU and usual dtypes. Move the model with .cpu(), or run the step eagerly"
+                    )
         library, loss = self._library(binding, leaves, structure, due)
         return binding, Native(library, binding, leaves, loss)
 
@@ -142,7 +167,9 @@ def _resized(x: Tensor, size: int) -> Tensor:
 
 def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynamic: bool) -> dict[str, Any]:
     """Put the program's shared object into `folder`. Returns for which batch sizes it is: none, if `dynamic` failed."""
-    from torch._inductor import aoti_compile_and_package  # noqa: PLC0415 (takes seconds to import)
+    with quiet():
+        refuse_without_compiler()
+        from torch._inductor import aoti_compile_and_package  # noqa: PLC0415 (takes seconds to import)
 
     from modgrad.interop.exporting import Program  # noqa: PLC0415
 
@@ -153,20 +180,29 @@ def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynami
     if dynamic:
         of_batch = pytree.tree_map(lambda x: free if x.dim() else None, batch)
         shapes = ([None] * len(state), ([None] * len(binding.numbers), of_batch))
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of PyTorch's about itself
+    names = binding.step.names()
+    with locating(names), exporting(names):
         program = Program(lambda leaves, rest: run(leaves, *rest))
         exported = torch.export.export(program, (state, inputs), dynamic_shapes=shapes, strict=False)
         low, high = _sizes(exported) if dynamic else (1, 0)
         if dynamic and low > high:
             return {"from": low, "to": high}
         exported = exported.run_decompositions({})
+    with torch.no_grad(), quiet():
+        _refuse_foreign(exported.graph)
+        places = _places(exported.graph)
         products.chosen(exported.graph_module)
         scalars.apart(exported.graph_module)
         with products.lowered():
             # Small intermediates are taken from one piece of memory, as asking for each takes longer than filling it.
             options = {"memory_planning": _intermediate(exported.graph) < _SMALL}
-            aoti_compile_and_package(exported, package_path=str(package), inductor_configs=options)
+            try:
+                aoti_compile_and_package(exported, package_path=str(package), inductor_configs=options)
+            except Exception as error:
+                raise UntraceableError(
+                    f"PyTorch's compiler could not compile the step{_blamed(places, error)}: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
     with zipfile.ZipFile(package) as archive:
         (library,) = (name for name in archive.namelist() if name.endswith(".so"))
         (folder / "step.so").write_bytes(archive.read(library))
@@ -178,6 +214,32 @@ def _intermediate(graph: Any) -> int:
     """How many values the operations of a program give, or about, where the batch size is free."""
     values = [node.meta.get("val") for node in graph.nodes if node.op == "call_function"]
     return sum(math.prod(map(products.size, value.shape)) for value in values if isinstance(value, Tensor))
+
+
+def _refuse_foreign(graph: Any) -> None:
+    """Raise for an operation that only Python knows, which the compiled program would have to call."""
+    for node in graph.nodes:
+        if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace not in ("aten", "prims", "mkldnn"):
+            raise UntraceableError(
+                f"{place_of(node) or 'the step'} calls {node.target}, an operation made in Python, which a compiled "
+                "program cannot: write it with torch's own"
+            )
+
+
+def _places(graph: Any) -> dict[str, set[str]]:
+    """For each operation by name, where it comes from. Taken off the graph, as the compiler has no use for it."""
+    places: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        if place := place_of(node):
+            places.setdefault(str(node.target), set()).add(place)
+        node.meta.pop("custom", None)
+    return places
+
+
+def _blamed(places: dict[str, set[str]], error: Exception) -> str:
+    """The places of the operation that an error of the compiler names."""
+    found = [place for target, those in places.items() if f"target: {target}\n" in str(error) for place in those]
+    return f", at {' or '.join(sorted(found))}" if found else ""
 
 
 def _sizes(exported: Any) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from modgrad.step.locate import Paths, described
+from modgrad.step.locate import Paths, described, failed
 
 _SMALL = 2_000_000  # values that a step may hold to be run on them
 
@@ -36,8 +36,14 @@ def dry_run(names: Paths, function: Callable[..., Any], *inputs: Any) -> tuple[l
     size = sum(x.numel() for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor))
     record = _Record(names, real=size <= _SMALL)
     inputs = pytree.tree_map(lambda x: record.admit(x) if isinstance(x, Tensor) else x, inputs)
-    with record:
-        result = function(*inputs)
+    try:
+        with record:
+            result = function(*inputs)
+    except UntraceableError:
+        raise
+    except Exception as error:
+        error.add_note(f"Raised by {failed(error, names)}, while its step was traced")
+        raise
     record.lines.append(f"return {record.text(result)}")
     return record.lines, result
 
@@ -80,6 +86,7 @@ class _Record(TorchDispatchMode):
         self.real = real
         self.lines: list[str] = []
         self.known: dict[int, tuple[int, Tensor]] = {}  # by identity; held, as an identity is one's own only in life
+        self.given: set[int] = set()  # the memory of the inputs
 
     def admit(self, tensor: Tensor) -> Tensor:
         """An input of the run."""
@@ -89,6 +96,7 @@ class _Record(TorchDispatchMode):
             else:
                 meta = torch.empty_strided(tuple(tensor.shape), tensor.stride(), dtype=tensor.dtype, device="meta")
                 tensor = _Shadow.around(meta, tensor.device)
+        self.given.add(_memory(tensor))
         return self._number(tensor)
 
     def _number(self, tensor: Tensor) -> Tensor:
@@ -98,16 +106,27 @@ class _Record(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func.name()
-        if name in _ASKING:
+        if _asks(func, args):
             raise UntraceableError(
                 f"{described(self.names)} asks for the value of a tensor ({name}), as item(), bool() and indexing by a "
                 "mask do. While a step is traced there is none: write torch.where, or decide outside of the step"
             )
-        if func._schema.is_mutable and isinstance(args[0], Tensor) and id(args[0]) not in self.known:
+        if torch.Tag.nondeterministic_seeded in func.tags:
             raise UntraceableError(
-                f"{described(self.names)} changes a tensor ({name}) that is neither parameter nor buffer, and a traced "
-                "step would lose the change: assign it as nn.Buffer(tensor)"
+                f"{described(self.names)} draws random numbers ({name}) from torch's generator, which is no part of a "
+                "traced step's state: write nn.Dropout, or draw outside of the step and give it with the batch"
             )
+        if func._schema.is_mutable and isinstance(args[0], Tensor):
+            if id(args[0]) not in self.known:
+                raise UntraceableError(
+                    f"{described(self.names)} changes a tensor ({name}) that is neither parameter nor buffer, and a "
+                    "traced step would lose the change: assign it as nn.Buffer(tensor)"
+                )
+            if _memory(args[0]) in self.given:
+                raise UntraceableError(
+                    f"{described(self.names)} changes a parameter or a part of the batch in place ({name}), which a "
+                    "traced step is only given to read: change a clone of it"
+                )
         self.lines.append(f"{func} {self.text((args, kwargs))}")
         result = func(*args, **kwargs) if self.real else self._on_shadows(func, args, kwargs)
         for x in pytree.tree_leaves(result):
@@ -159,7 +178,20 @@ class _Record(TorchDispatchMode):
         return f"{_digest(x)} {kind}"  # neither input nor result: what it holds is part of the program
 
 
-_ASKING = {"aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal", "aten::nonzero", "aten::masked_select"}
+def _asks(func: Any, args: Any) -> bool:
+    """Whether an operation gives Python the value of a tensor, or a result whose shape depends on one."""
+    if func is torch.ops.aten.index.Tensor:
+        return any(isinstance(x, Tensor) and x.dtype in (torch.bool, torch.uint8) for x in args[1])
+    if func in (torch.ops.aten.is_nonzero.default, torch.ops.aten.equal.default):
+        return True
+    return torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags
+
+
+def _memory(tensor: Any) -> int:
+    """What tells one piece of memory from another."""
+    with torch._C.DisableTorchFunctionSubclass():
+        storage: Any = getattr(tensor, "meta", tensor).untyped_storage()
+        return storage._cdata
 
 
 def _digest(tensor: Tensor) -> str:

@@ -9,6 +9,7 @@ from torch.fx import Node
 from torch.utils import _pytree as pytree
 
 from modgrad.step.locate import place_of
+from modgrad.step.quiet import quiet
 
 _DTYPES = {
     **{torch.float32: "f32", torch.float64: "f64", torch.float16: "f16", torch.bfloat16: "bf16"},
@@ -32,7 +33,8 @@ class TracedStep:
 
     def __call__(self, state: Any, batch: Any) -> Any:
         if self._run is None:
-            self._run = self.exported.module()
+            with quiet():
+                self._run = self.exported.module()
         return self._run(state, batch)
 
     def __str__(self) -> str:

@@ -85,18 +85,38 @@ def running(names: Paths) -> Any:
     """The innermost of the named modules in whose method the program is, or None."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_name in _METHODS:
-            module = frame.f_locals.get("self")
-            module = getattr(module, "_module", module)
-            if id(module) in names:
-                return module
+        if (module := _module_of(frame, names)) is not None:
+            return module
         frame = frame.f_back
     return None
 
 
+def failed(error: BaseException, names: Paths) -> str:
+    """The module in whose method `error` was raised, as an error names it."""
+    module = None
+    trace = error.__traceback__
+    while trace is not None:
+        module = _module_of(trace.tb_frame, names) or module
+        trace = trace.tb_next
+    return _named(module, names)
+
+
 def described(names: Paths) -> str:
     """The module in whose method the program is, as an error names it."""
-    module = running(names)
+    return _named(running(names), names)
+
+
+def _module_of(frame: FrameType, names: Paths) -> Any:
+    """The named module whose method this frame runs, or None."""
+    code = frame.f_code
+    if code.co_name not in _METHODS or not code.co_argcount:
+        return None
+    module = frame.f_locals.get(code.co_varnames[0])
+    module = getattr(module, "_module", module)
+    return module if id(module) in names else None
+
+
+def _named(module: Any, names: Paths) -> str:
     if module is None:
         return "the step"
     return f"module {names[id(module)]!r} ({type(module).__name__})" if names[id(module)] else type(module).__name__

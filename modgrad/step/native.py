@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from modgrad.step.binding import Binding
 
 _SOURCE = Path(__file__).with_name("driver.c")
-_DTYPES = {torch.float32: 6, torch.float64: 7, torch.float16: 5, torch.bfloat16: 15, torch.int64: 4, torch.int32: 3}
-_DTYPES |= {torch.int16: 2, torch.int8: 1, torch.uint8: 0, torch.bool: 11}
+DTYPES = {torch.float32: 6, torch.float64: 7, torch.float16: 5, torch.bfloat16: 15, torch.int64: 4, torch.int32: 3}
+DTYPES |= {torch.int16: 2, torch.int8: 1, torch.uint8: 0, torch.bool: 11}
 
 _VOID = ctypes.c_void_p
 _INTS = ctypes.POINTER(ctypes.c_int64)
@@ -100,6 +101,7 @@ class Native:
             position += 1
         if self._run(*self._fixed, begin, position, steps, losses.data_ptr(), losses.element_size()):
             raise RuntimeError("the compiled step failed; what it printed above says why")
+        torch._C._increment_version(self._leaves)  # so that a backward through what they were before is refused
         return losses
 
     def __del__(self) -> None:
@@ -120,7 +122,7 @@ def _stack(like: Tensor) -> _Stack:
     contiguous = torch.empty(like.shape, device="meta")
     ints = ctypes.c_int64 * like.dim()
     bytes = like.numel() * like.element_size()
-    return _Stack(like.dim(), ints(*like.shape), ints(*contiguous.stride()), _DTYPES[like.dtype], bytes)
+    return _Stack(like.dim(), ints(*like.shape), ints(*contiguous.stride()), DTYPES[like.dtype], bytes)
 
 
 @once
@@ -144,13 +146,32 @@ def _driver() -> Any:
     return ctypes.CDLL(str(entry / "driver.so"))
 
 
+def compiler() -> list[str]:
+    """The command of the C compiler. Raises where there is none."""
+    chosen = os.environ.get("CC")
+    candidates = [shlex.split(chosen)] if chosen else [["cc"], ["gcc"], ["clang"]]
+    for command in candidates:
+        if shutil.which(command[0]):
+            return command
+    raise RuntimeError(
+        f"compiling a step needs a C and a C++ compiler, and {chosen or 'none'} was{' not' if chosen else ''} found: "
+        "install gcc and g++, or clang"
+    )
+
+
+def refuse_without_compiler() -> None:
+    """Raise where a compiler is missing, before time is spent."""
+    from torch._inductor.cpp_builder import get_cpp_compiler  # noqa: PLC0415 (takes seconds to import)
+
+    compiler()
+    try:
+        get_cpp_compiler()
+    except Exception as error:
+        raise RuntimeError(f"compiling a step needs a C++ compiler: install g++ or clang++. {error}") from error
+
+
 def _build(folder: Path) -> dict[str, Any]:
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        raise RuntimeError(
-            "compiling a step needs a C and C++ compiler, and none was found: install gcc and g++, or clang"
-        )
-    command = [compiler, "-O2", "-shared", "-fPIC", str(_SOURCE), "-o", str(folder / "driver.so")]
+    command = [*compiler(), "-O2", "-shared", "-fPIC", str(_SOURCE), "-o", str(folder / "driver.so")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,20 +12,24 @@ from torch.utils import _pytree as pytree
 
 from modgrad.functional.kernel import formulas
 from modgrad.graph import Randomness
+from modgrad.graph.errors import describe
 from modgrad.graph.mode import switched
 from modgrad.graph.tracing import Tracing, replaced
 from modgrad.graph.walk import backward
 from modgrad.interop.exporting import Program
 from modgrad.optim.clipping import clip_factor, total_norm
 from modgrad.step import state as states
-from modgrad.step.locate import at, locating, place_of
+from modgrad.step.dryrun import UntraceableError
+from modgrad.step.locate import Paths, at, failed, locating, place_of
+from modgrad.step.quiet import quiet
 from modgrad.step.state import BUFFERS, COUNT, GRADIENTS, OPTIMIZER, PARAMETERS, RANDOMNESS, SCHEDULE, State
+from modgrad.step.training import refuse_unfit
 
 if TYPE_CHECKING:
     from modgrad.step.training import TrainingStep
 
 GRADIENT_OF = "gradient of "
-Grads = dict[str, Tensor | None]
+Grads = dict[str, Tensor]
 
 
 class PureStep:
@@ -36,9 +42,13 @@ class PureStep:
     def __init__(self, step: TrainingStep, due: bool | None = None) -> None:
         self.step, self.due = step, due
         self.parameters = step.parameters()
+        states.complete(step.optimizer, self.parameters)
         self.buffers = states.named_buffers(step.model, step.criterion)
+        held = states.holders(step.model, step.criterion)
+        self._buffer_places = {name: held[id(buffer)][0] for name, buffer in self.buffers.items()}
         self.updated = dict(states.updated(step.optimizer, self.parameters))
         self.hypers = states.hypers(step.optimizer)
+        self.idle: frozenset[str] = frozenset()  # parameters that no gradient reaches, as a run has shown
         # Where each tensor of the optimizer's state stands in the program's. One that is shared stands there once.
         self.memories: dict[str, dict[str, str]] = {}
         labels: dict[int, str] = {}
@@ -46,6 +56,13 @@ class PureStep:
             own = step.optimizer.state[parameter].items()
             tensors = {key: value for key, value in own if isinstance(value, Tensor)}
             self.memories[name] = {k: labels.setdefault(id(v), f"{name}.{k}") for k, v in tensors.items()}
+        # What is shared with parameters that are not updated, as they are frozen: it must not move with the others.
+        known = {id(parameter) for parameter in self.updated.values()}
+        self._bystanders: list[tuple[Any, set[str]]] = []
+        for parameter, memory in step.optimizer.state.items():
+            if id(parameter) not in known:
+                shared = {labels[id(v)] for v in memory.values() if id(v) in labels}
+                self._bystanders.append((parameter, shared))
 
     def __call__(self, state: State, batch: Any) -> tuple[State, Tensor]:
         step = self.step
@@ -53,96 +70,132 @@ class PureStep:
         new: State = {kind: dict(named) for kind, named in state.items()}
         stand_ins = {name: _parameter(state[PARAMETERS][name], p.grad_f) for name, p in self.parameters.items()}
         pairs: list[tuple[Tensor, Any]] = [(self.parameters[name], stand_in) for name, stand_in in stand_ins.items()]
-        for name, buffer in self.buffers.items():
-            new[BUFFERS][name] = state[BUFFERS][name].clone()
-            pairs.append((buffer, new[BUFFERS][name]))
+        pairs += [(buffer, state[BUFFERS][name].clone()) for name, buffer in self.buffers.items()]
         seed = state[RANDOMNESS]["seed"] if RANDOMNESS in state else None
         drawing: Any = switched(randomness=_Unseeded()) if seed is None else Randomness(seed)
         with Tracing(), replaced([step.model, step.criterion], pairs), drawing:
             loss = step.criterion(step.model(*inputs), target)
-            first = None if step.accumulate == 1 else torch.full_like(loss, 1 / step.accumulate)
+            refuse_unfit(loss)
+            if COUNT in state:
+                with at("accumulation"), switched(computing=True):
+                    new[COUNT] = {COUNT: (state[COUNT][COUNT] + 1) % step.accumulate}
+            there: set[str] = set()
+            fused = self._updating(state, new, stand_ins, there) if step.fuse_update else None
             with at("backward"):
-                backward(loss, first, retain=False)
+                first = None if step.accumulate == 1 else torch.full_like(loss, 1 / step.accumulate)
+                backward(loss, first, retain=False, arrived=fused)
             with switched(computing=True):
-                self._update(state, new, {name: stand_ins[name].grad_v for name in self.updated})
+                if fused is None:
+                    grads = {name: grad for name in self.updated if (grad := stand_ins[name].grad_v) is not None}
+                    there.update(grads)
+                    self._update(state, new, grads)
+                self.idle = frozenset(self.updated.keys() - there)
+                self._refuse_shared()
                 if seed is not None:
-                    new[RANDOMNESS] = {"seed": torch.stack([seed[0], seed[1] + 1])}
+                    with at("randomness"):
+                        new[RANDOMNESS] = {"seed": torch.stack([seed[0], seed[1] + 1])}
+            for name, (own, key) in self._buffer_places.items():  # which may have been assigned anew
+                new[BUFFERS][name] = _fitting(own[key], state[BUFFERS][name], name)
         return new, loss
 
+    def _updating(self, state: State, new: State, stand_ins: dict[str, Any], there: set[str]) -> Any:
+        """What updates a parameter within the walk, as its last gradient arrives, and lets the gradient go."""
+        name_of = {id(stand_ins[name]): name for name in self.updated}
+
+        def arrived(parameter: Any) -> None:
+            name = name_of.get(id(parameter))
+            if name is not None and parameter.grad_v is not None:
+                there.add(name)
+                self._update(state, new, {name: parameter.grad_v})
+                parameter.grad_v = None
+
+        return arrived
+
     def _update(self, state: State, new: State, grads: Grads) -> None:
-        """Put what follows from the gradients into `new`."""
+        """Put what follows from these gradients into `new`."""
         for name, grad in grads.items():
-            if grad is not None:
-                with at(f"{GRADIENT_OF}{name}"):
-                    grads[name] = torch.ops.aten.alias.default(grad)
+            with at(f"{GRADIENT_OF}{name}"):
+                grads[name] = torch.ops.aten.alias.default(grad)
         if self.step.accumulate == 1:
             self._apply(state, new, grads)
             return
         with at("accumulation"):
             for name, grad in grads.items():
-                before = state[GRADIENTS][name]
-                grads[name] = new[GRADIENTS][name] = before if grad is None else before + grad
+                grads[name] = new[GRADIENTS][name] = state[GRADIENTS][name] + grad
         if self.due is None:
             self._apply_if_due(state, new, grads)
         elif self.due:
             self._apply(state, new, grads)
-            self._forget(new)
+            self._forget(new, grads)
 
     def _apply_if_due(self, state: State, new: State, grads: Grads) -> None:
+        after: State = {kind: dict(named) for kind, named in new.items()}
+        self._apply(state, after, grads)
+        self._forget(after, grads)
         with at("accumulation"):
-            count = new[COUNT][COUNT] = (state[COUNT][COUNT] + 1) % self.step.accumulate
-        before = {kind: dict(named) for kind, named in new.items()}
-        self._apply(state, new, grads)
-        self._forget(new)
-        with at("accumulation"):
+            due = new[COUNT][COUNT] == 0
             for kind in (PARAMETERS, OPTIMIZER, GRADIENTS):
-                for name, tensor in new.get(kind, {}).items():
-                    if tensor is not before[kind][name]:
-                        new[kind][name] = torch.where(count == 0, tensor, before[kind][name])
+                for name, tensor in after.get(kind, {}).items():
+                    if tensor is not new[kind][name]:
+                        new[kind][name] = torch.where(due, tensor, new[kind][name])
 
-    def _forget(self, new: State) -> None:
+    def _forget(self, new: State, grads: Grads) -> None:
         with at("accumulation"):
-            for name, tensor in new[GRADIENTS].items():
-                new[GRADIENTS][name] = torch.zeros_like(tensor)
+            for name in grads:
+                new[GRADIENTS][name] = torch.zeros_like(new[GRADIENTS][name])
 
     def _apply(self, state: State, new: State, grads: Grads) -> None:
         """Clip and update."""
         step = self.step
-        there = {name: grad for name, grad in grads.items() if grad is not None}
-        self._refuse_shared(there)
         if step.clip is not None:
             with at("clipping"):
-                factor = clip_factor(total_norm(list(there.values())), step.clip)
-                there = {name: grad * factor for name, grad in there.items()}
+                factor = clip_factor(total_norm(list(grads.values())), step.clip)
+                grads = {name: grad * factor for name, grad in grads.items()}
         name_of = {id(parameter): name for name, parameter in self.updated.items()}
         numbers = self._numbers(state)
         for number, group in enumerate(step.optimizer.param_groups):
-            names = [name for p in group["params"] if (name := name_of.get(id(p))) in there]
+            names = [name for p in group["params"] if (name := name_of.get(id(p))) in grads]
+            if not names:
+                continue
             params = [state[PARAMETERS][name].clone() for name in names]
             memories = [self._memory(name, state) for name in names]
             with at("update"), formulas():
-                step.optimizer.update(params, [there[name] for name in names], memories, {**group, **numbers[number]})
+                step.optimizer.update(params, [grads[name] for name in names], memories, {**group, **numbers[number]})
             for name, param, memory in zip(names, params, memories, strict=True):
-                new[PARAMETERS][name] = param
+                new[PARAMETERS][name] = _fitting(param, state[PARAMETERS][name], name)
+                self._refuse_lost(name, memory)
                 for key, label in self.memories[name].items():
-                    new[OPTIMIZER][label] = memory[key]
-                if extra := sorted(memory.keys() - step.optimizer.state[self.updated[name]].keys()):
-                    raise RuntimeError(
-                        f"{type(step.optimizer).__name__} made {', '.join(extra)} in its first update, which a traced "
-                        "program cannot: take one step first, or write `initial` for it"
-                    )
+                    new[OPTIMIZER][label] = _fitting(memory[key], state[OPTIMIZER][label], label)
+
+    def _refuse_lost(self, name: str, memory: dict[str, Any]) -> None:
+        """Raise if an update has left with a parameter what a program cannot keep."""
+        before = self.step.optimizer.state[self.updated[name]]
+        kind = type(self.step.optimizer).__name__
+        for key, value in memory.items():
+            if key in self.memories[name]:
+                continue
+            if isinstance(value, Tensor):
+                raise RuntimeError(
+                    f"{kind} makes its state {key!r} of {name} in the first update, which a traced program cannot: "
+                    "take one step first, or write `initial` for it"
+                )
+            if key not in before or value != before[key]:
+                raise RuntimeError(
+                    f"{kind} keeps {key!r} of {name} as {type(value).__name__}, which does not change in a traced "
+                    "program: make it a tensor, torch.zeros(()) in `initial`"
+                )
 
     def _memory(self, name: str, state: State) -> dict[str, Any]:
         """The optimizer's state of one parameter, with the program's tensors."""
         own = self.step.optimizer.state[self.updated[name]]
-        return {**own, **{key: state[OPTIMIZER][label] for key, label in self.memories[name].items()}}
+        return {**own, **{key: state[OPTIMIZER][label].clone() for key, label in self.memories[name].items()}}
 
-    def _refuse_shared(self, there: dict[str, Tensor]) -> None:
+    def _refuse_shared(self) -> None:
         """Find tensors that parameters with a gradient share with parameters that have none."""
-        used = {label for name in there for label in self.memories[name].values()}
-        idle = self.updated.keys() - there.keys()
-        if shared := [name for name in idle if used & set(self.memories[name].values())]:
-            raise SharedError([self.updated[name] for name in shared])
+        used = {label for name in self.updated.keys() - self.idle for label in self.memories[name].values()}
+        others = [(self.updated[name], set(self.memories[name].values())) for name in self.updated if name in self.idle]
+        if shared := [parameter for parameter, labels in others + self._bystanders if used & labels]:
+            raise SharedError(shared)
 
     def _numbers(self, state: State) -> list[dict[str, Any]]:
         """The hyper-parameters of each group that are inputs of the program."""
@@ -183,6 +236,16 @@ class _Unseeded:
         """There is nothing to go back to."""
 
 
+def _fitting(value: Any, before: Tensor, name: str) -> Tensor:
+    """`value`, which takes the place of `before`."""
+    if not isinstance(value, Tensor) or value.shape != before.shape or value.dtype != before.dtype:
+        raise RuntimeError(
+            f"{name} was {describe(before)} before the step and is {describe(value)} after it. In a traced program it "
+            "must keep shape and dtype"
+        )
+    return value
+
+
 def _parameter(tensor: Any, trainable: bool) -> Any:
     """The traced tensor as a parameter: while tracing the record hangs on the tensor itself."""
     tensor.grad_f, tensor.grad_v = trainable, None
@@ -193,7 +256,7 @@ def export(step: TrainingStep, state: State, batch: Any, dynamic: bool = True) -
     """The step as a torch.export.ExportedProgram: (state, batch) -> (state, loss), of functional ATen operations."""
     free = {0: torch.export.Dim.AUTO}
     shapes = pytree.tree_map(lambda x: free if dynamic and isinstance(x, Tensor) and x.dim() else None, batch)
-    with torch.no_grad(), locating(step.names()):
+    with locating(step.names()), exporting(step.names()):
         exported = torch.export.export(
             Program(PureStep(step)),
             (state, _traceable(batch) if dynamic else batch),
@@ -201,6 +264,16 @@ def export(step: TrainingStep, state: State, batch: Any, dynamic: bool = True) -
             strict=False,
         )
         return tidied(exported.run_decompositions({}))
+
+
+@contextmanager
+def exporting(names: Paths) -> Iterator[None]:
+    """Inside, PyTorch's exporter works in peace, and an error of it names the module that it was at."""
+    try:
+        with torch.no_grad(), quiet():
+            yield
+    except Exception as error:
+        raise UntraceableError(f"{failed(error, names)} cannot be traced: {type(error).__name__}: {error}") from error
 
 
 def _traceable(batch: Any) -> Any:

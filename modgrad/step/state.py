@@ -64,11 +64,11 @@ def _merged(own: Iterable[tuple[str, Any]], criterions: Iterable[tuple[str, Any]
 def places(model: Module, criterion: Module, optimizer: Optimizer, parameters: dict[str, Parameter]) -> list[Place]:
     """Where the tensors of model, criterion and optimizer are kept."""
     found = []
-    held = _holders(model, criterion)
+    held = holders(model, criterion)
     for name, parameter in parameters.items():
-        found.append(Place(PARAMETERS, name, *held[id(parameter)]))
+        found.append(Place(PARAMETERS, name, *held[id(parameter)][0]))
     for name, buffer in named_buffers(model, criterion).items():
-        found.append(Place(BUFFERS, name, *held[id(buffer)]))
+        found.append(Place(BUFFERS, name, *held[id(buffer)][0]))
     seen: set[int] = set()
     for name, parameter in updated(optimizer, parameters):
         state = optimizer.state[parameter]
@@ -84,14 +84,9 @@ def complete(optimizer: Optimizer, parameters: dict[str, Parameter]) -> None:
     known = {id(p) for p in parameters.values()}
     with _plainly():
         for group in optimizer.param_groups:
-            counts: dict[Any, Tensor] = {}
-            for parameter in group["params"]:
-                if parameter.grad_f and id(parameter) in known and not optimizer.state[parameter]:
-                    for key, value in optimizer.initial(parameter, group).items():
-                        # a count of steps is one for all that begin together
-                        shared = isinstance(value, Tensor) and not value.dim()
-                        own = counts.setdefault((key, value.device), value) if shared else value
-                        optimizer.state[parameter][key] = own
+            new = [p for p in group["params"] if p.grad_f and id(p) in known and not optimizer.state[p]]
+            for parameter, state in zip(new, optimizer.initials(new, group), strict=True):
+                optimizer.state[parameter].update(state)
 
 
 def updated(optimizer: Optimizer, parameters: dict[str, Parameter]) -> Iterator[tuple[str, Parameter]]:
@@ -101,9 +96,10 @@ def updated(optimizer: Optimizer, parameters: dict[str, Parameter]) -> Iterator[
 
 
 def hypers(optimizer: Optimizer) -> list[Hyper]:
-    """The hyper-parameters that are inputs of a program: every number that is not zero.
+    """The hyper-parameters that are inputs of a program: lr, and every other number that is not zero.
 
-    Zero is left out as it leaves its whole term out, as a weight decay of 0 does.
+    Zero is left out as it leaves its whole term out, as a weight decay of 0 does. A learning rate of 0 does not, and
+    schedules begin and end there.
     """
     found = []
     several = len(optimizer.param_groups) > 1
@@ -112,7 +108,7 @@ def hypers(optimizer: Optimizer) -> list[Hyper]:
         for name, value in group.items():
             if name == "params":
                 continue
-            if _is_number(value):
+            if _is_number(value) or (name == "lr" and value == 0):
                 found.append(Hyper(f"{prefix}{name}", number, name, None))
             elif isinstance(value, (tuple, list)):
                 found += [
@@ -127,11 +123,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value != 0
 
 
-def _holders(model: Module, criterion: Module) -> dict[int, tuple[dict[str, Any], str]]:
-    """For each parameter and buffer, by identity: the first dict that holds it, and under which name."""
-    held: dict[int, tuple[dict[str, Any], str]] = {}
-    for root in (model, criterion):
-        for module in root.modules():
-            for name in (*module._parameter_names, *module._buffer_names):
-                held.setdefault(id(module.__dict__[name]), (module.__dict__, name))
+def holders(model: Module, criterion: Module) -> dict[int, list[tuple[dict[str, Any], str]]]:
+    """For each parameter and buffer, by identity: the dicts that hold it, and its name there. Tied, it has several."""
+    held: dict[int, list[tuple[dict[str, Any], str]]] = {}
+    for module in dict.fromkeys([*model.modules(), *criterion.modules()]):
+        own = module.__dict__
+        for name in (*module._parameter_names, *module._buffer_names):
+            if own[name] is not None:
+                held.setdefault(id(own[name]), []).append((own, name))
     return held

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from modgrad.graph import Module, Parameter, Randomness, no_grad
-from modgrad.graph.call import plain
+from modgrad.graph.call import is_variable, plain
 from modgrad.graph.errors import describe
 from modgrad.graph.walk import backward
 from modgrad.optim import Optimizer
@@ -115,12 +115,8 @@ class TrainingStep:
 
     def _train(self, inputs: tuple[Any, ...], target: Any, last: bool) -> Tensor:
         loss = self.criterion(self.model(*inputs), target)
+        refuse_unfit(loss)
         value: Tensor = plain(loss)
-        if value is loss:
-            raise RuntimeError(
-                "TrainingStep: the loss was not recorded, so that nothing would be trained. Is every parameter frozen, "
-                "or the call within nn.no_grad()?"
-            )
         gradient = None if self.accumulate == 1 else torch.full_like(value, 1 / self.accumulate)
         if self.fuse_update and last:
             self._backward_and_update(loss, gradient)
@@ -162,7 +158,7 @@ class TrainingStep:
                 found.setdefault(place.kind, {})[place.name] = place.get().detach()
             if self.accumulate > 1:
                 found[states.GRADIENTS] = {
-                    name: torch.zeros_like(p) if p.grad is None else p.grad
+                    name: p.grad if self.accumulated and p.grad is not None else torch.zeros_like(p)
                     for name, p in states.updated(self.optimizer, parameters)
                 }
                 found[states.COUNT] = {states.COUNT: torch.tensor(self.accumulated)}
@@ -241,7 +237,22 @@ class TrainingStep:
                 self.optimizer.update([parameter], [parameter.grad], [self.optimizer.state[parameter]], group)
                 parameter.grad = None
 
-        backward(loss, gradient, retain=False, arrived=arrived)
+        with self.optimizer.in_parts():
+            backward(loss, gradient, retain=False, arrived=arrived)
+
+
+def refuse_unfit(loss: Any) -> None:
+    """Raise for a loss that nothing can be trained by."""
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise TypeError(
+            f"TrainingStep: the criterion gave {describe(loss)}, expected a loss of one number: reduce it first, as "
+            'with .mean(), or reduction="mean"'
+        )
+    if not is_variable(loss):
+        raise RuntimeError(
+            "TrainingStep: the loss was not recorded, so that nothing would be trained. Is every parameter frozen, "
+            "or the call within nn.no_grad()?"
+        )
 
 
 def parts(batch: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
