@@ -1,8 +1,6 @@
 """How fast modgrad is, beside what else could have been used: `python -m benchmarks` from the root of the repository.
 
     mlp.py convolution.py recurrent.py gpt.py policy.py   the workloads, each model written once for all frameworks
-    sequence.py     the same for an LSTM and attention alone, by modules only
-    vocabulary.py   the same for the loss over a large vocabulary alone
     training.py     what a training task is, and its step by modules
     compiled.py     the same step through torch.compile, and through modgrad's TrainingStep
     jax_steps.py    the same step in JAX, of the models in jax_models.py
@@ -17,7 +15,7 @@
 A further family of workloads is a file like mlp.py, and one more entry below.
 """
 
-from benchmarks import convolution, gpt, mlp, policy, recurrent, sequence, vocabulary
+from benchmarks import convolution, gpt, mlp, policy, recurrent
 from benchmarks.harness import Workload
 
 FAMILIES = (mlp, policy, convolution, recurrent, gpt)
@@ -26,8 +24,6 @@ FAMILIES = (mlp, policy, convolution, recurrent, gpt)
 def workloads(device: str) -> dict[str, Workload]:
     """Every workload by name, in the order of the report. device: cpu or cuda."""
     found = [workload for family in FAMILIES for workload in family.workloads(device)]
-    if device == "cpu":
-        found += [*sequence.WORKLOADS, *vocabulary.WORKLOADS]
     return {workload.name: workload for workload in found}
 
 
