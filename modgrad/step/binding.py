@@ -24,8 +24,8 @@ class Binding:
     """The state of a step as a flat list of tensors that a program changes in place, and whether it still holds.
 
     It no longer holds when a parameter, buffer or optimizer's state has been replaced or converted, a module replaced,
-    an attribute of a module changed, as by train(), eval() or a new p of Dropout, something frozen, or a flag of the
-    optimizer changed. The optimizer's numbers may change freely, unless one becomes 0 or was.
+    an attribute of a module changed, as by train(), eval() or a new p of Dropout, or a tensor that is one, something
+    frozen, or a flag of the optimizer changed. The optimizer's numbers may change freely, unless one becomes 0 or was.
     """
 
     def __init__(self, step: TrainingStep) -> None:
@@ -37,6 +37,7 @@ class Binding:
         self.numbers = list(state.pop(SCHEDULE).values())
         self.leaves, self.structure = pytree.tree_flatten(state)
         self.programs: dict[Any, Any] = {}  # by batch
+        self.constants: list[tuple[Tensor, int]] = []  # tensors whose values the programs hold, and their versions
         self.seen: set[Any] = set()  # kinds of batches, whatever their size
         # The optimizer's numbers, and all else in its groups.
         self._groups = step.optimizer.param_groups
@@ -75,11 +76,14 @@ class Binding:
             return False
         if self._current_addresses() != self._addresses or not self._same_attributes():
             return False
-        if [own["grad_f"] for own in self._trainable] != self._are_trainable:
+        if [own["grad_f"] for own in self._trainable] != self._are_trainable or not self._same_constants():
             return False
         if self.gradients:
             self._take_over_sums()
         return True
+
+    def _same_constants(self) -> bool:
+        return all(tensor._version == version for tensor, version in self.constants)
 
     def _current_addresses(self) -> list[int]:
         with _plainly():

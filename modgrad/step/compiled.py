@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from modgrad.graph.errors import describe
 from modgrad.step import cache, products, scalars
 from modgrad.step.binding import Binding
+from modgrad.step.cuda import Captured
 from modgrad.step.dryrun import UntraceableError, dry_run
 from modgrad.step.locate import locating, place_of
 from modgrad.step.native import DTYPES, Native, refuse_without_compiler
@@ -34,14 +35,15 @@ class CompiledStep:
     """
 
     def __init__(self, step: TrainingStep, backend: str, steps: int, dynamic: bool | None) -> None:
-        if backend != "aotinductor":
-            raise ValueError(f"compile(backend={backend!r}): the one backend there is is 'aotinductor'")
+        if backend not in DEVICES:
+            raise ValueError(f"compile(backend={backend!r}): expected {' or '.join(map(repr, DEVICES))}")
         if not (isinstance(steps, int) and steps >= 1):
             raise ValueError(f"compile(steps={steps!r}): expected how many steps a call takes, from 1 up")
         self.step, self.backend, self.steps, self.dynamic = step, backend, steps, dynamic
+        self.device = DEVICES[backend]
         self.compilations = self.loaded = 0
         self._binding: Binding | None = None
-        self._last: Native | None = None  # what ran last, if it is likely to run next
+        self._last: Native | Captured | None = None  # what ran last, if it is likely to run next
 
     def __call__(self, *batch: Any) -> Tensor:
         last = self._last
@@ -57,11 +59,11 @@ class CompiledStep:
             leaves, structure = pytree.tree_flatten(batch)
         steps = self.steps
         for x in leaves:
-            if not isinstance(x, Tensor) or x.device.type != "cpu" or x.dtype not in DTYPES:
+            if not isinstance(x, Tensor) or x.device.type != self.device or x.dtype not in DTYPES:
                 raise TypeError(
-                    f"a compiled step takes tensors on the CPU, of usual dtypes, in tuples, lists and dicts; got "
-                    f"{describe(x)}{f' on {x.device}' if isinstance(x, Tensor) else ''}. Convert it, or keep what does "
-                    "not change with the batch in the model"
+                    f"a step compiled for {self.device} takes tensors there, of usual dtypes, in tuples, lists and "
+                    f"dicts; got {describe(x)}{f' on {x.device}' if isinstance(x, Tensor) else ''}. Convert it, or "
+                    "keep what does not change with the batch in the model"
                 )
         if steps == 1:
             return self._run(leaves, structure, None)
@@ -108,19 +110,21 @@ class CompiledStep:
         if not step.accumulated and step.scheduler is not None:
             step.scheduler.step()
 
-    def _ready(self, leaves: list[Tensor], structure: Any, due: bool) -> tuple[Binding, Native]:
+    def _ready(self, leaves: list[Tensor], structure: Any, due: bool) -> tuple[Binding, Native | Captured]:
         """The program for batches of this kind, compiled or from the cache; and the binding, made anew if need be."""
         binding = self._binding
         if binding is None or not binding.holds():
             binding = self._binding = Binding(self.step)
             for place in self.step.places():
-                if place.get().device.type != "cpu" or place.get().dtype not in DTYPES:
+                if place.get().device.type != self.device or place.get().dtype not in DTYPES:
                     raise TypeError(
-                        f"{place.name} is {describe(place.get())} on {place.get().device}: a step is compiled for the "
-                        "CPU and usual dtypes. Move the model with .cpu(), or run the step eagerly"
+                        f"{place.name} is {describe(place.get())} on {place.get().device}: backend {self.backend!r} is "
+                        f"for usual dtypes on {self.device}. Move the model with .to({self.device!r}), or run the "
+                        "step eagerly"
                     )
-        library, loss = self._library(binding, leaves, structure, due)
-        return binding, Native(library, binding, leaves, loss)
+        program, loss = self._library(binding, leaves, structure, due)
+        kind = Native if self.device == "cpu" else Captured
+        return binding, kind(program, binding, leaves, loss)
 
     def _library(self, binding: Binding, batch: list[Tensor], structure: Any, due: bool) -> tuple[Path, torch.dtype]:
         """The shared object of a program for such a batch, and the dtype of its loss.
@@ -145,17 +149,21 @@ class CompiledStep:
         lines = [self.backend, "dynamic" if dynamic else "static", f"{torch.get_num_threads()} threads"]
         for size in _SIZES if dynamic else [None]:  # for a program of any size, what it does at two of them
             batch = pytree.tree_unflatten([x if size is None else _resized(x, size) for x in leaves], structure)
-            done, (_, loss) = dry_run(names, binding.pure(due), binding.leaves, binding.numbers, batch)
+            done, (_, loss) = dry_run(
+                names, binding.pure(due), binding.leaves, binding.numbers, batch, constants=binding.constants
+            )
             lines += done
         batch = pytree.tree_unflatten(leaves, structure)
         entry, about, there = cache.find_or_make(
-            cache.key(lines), lambda folder: compile_for_cpu(binding, binding.in_place(due), batch, folder, dynamic)
+            cache.key(lines),
+            lambda folder: packaged(binding, binding.in_place(due), batch, folder, dynamic, self.device),
         )
         self.loaded += there
         self.compilations += not there
-        return entry / "step.so", loss.dtype, about
+        return entry / ("step.so" if self.device == "cpu" else "step.pt2"), loss.dtype, about
 
 
+DEVICES = {"aotinductor": "cpu", "cudagraph": "cuda"}  # the device that each backend is for
 _PAIR = pytree.tree_structure((0, 0))
 _SIZES = (6, 10)
 _SMALL = 2**20  # values
@@ -165,8 +173,8 @@ def _resized(x: Tensor, size: int) -> Tensor:
     return x[torch.arange(size, device=x.device) % x.shape[0]] if x.dim() else x
 
 
-def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynamic: bool) -> dict[str, Any]:
-    """Put the program's shared object into `folder`. Returns for which batch sizes it is: none, if `dynamic` failed."""
+def packaged(binding: Binding, run: Any, batch: Any, folder: Path, dynamic: bool, device: str) -> dict[str, Any]:
+    """Put the compiled program into `folder`. Returns for which batch sizes it is: none, if `dynamic` failed."""
     with quiet():
         refuse_without_compiler()
         from torch._inductor import aoti_compile_and_package  # noqa: PLC0415 (takes seconds to import)
@@ -203,11 +211,24 @@ def compile_for_cpu(binding: Binding, run: Any, batch: Any, folder: Path, dynami
                     f"PyTorch's compiler could not compile the step{_blamed(places, error)}: "
                     f"{type(error).__name__}: {error}"
                 ) from error
-    with zipfile.ZipFile(package) as archive:
-        (library,) = (name for name in archive.namelist() if name.endswith(".so"))
-        (folder / "step.so").write_bytes(archive.read(library))
-    package.unlink()
+    if device == "cpu":
+        _unpack(package, folder / "step.so")
     return {"from": low, "to": high}
+
+
+def _unpack(package: Path, library: Path) -> None:
+    """Take the shared object out of a package, which then needs nothing else."""
+    with zipfile.ZipFile(package) as archive:
+        names = archive.namelist()
+        (source,) = (name for name in names if name.endswith(".wrapper.cpp"))
+        if "aoti_torch_proxy_executor_call_function(" in archive.read(source).decode().partition("::run_impl(")[2]:
+            raise UntraceableError(
+                "the step has an operation that PyTorch's compiled programs call through a part of PyTorch that they "
+                "do not have by themselves. Run it eagerly"
+            )
+        (shared,) = (name for name in names if name.endswith(".so"))
+        library.write_bytes(archive.read(shared))
+    package.unlink()
 
 
 def _intermediate(graph: Any) -> int:

@@ -28,10 +28,13 @@ class UntraceableError(RuntimeError):
     """The step does something that a traced program cannot do."""
 
 
-def dry_run(names: Paths, function: Callable[..., Any], *inputs: Any) -> tuple[list[str], Any]:
+def dry_run(
+    names: Paths, function: Callable[..., Any], *inputs: Any, constants: list[tuple[Tensor, int]] | None = None
+) -> tuple[list[str], Any]:
     """The operations that function(*inputs) does, as text, and what it gives. It must change nothing that it is given.
 
-    names: of the modules, for errors. Raises UntraceableError.
+    names: of the modules, for errors. constants: is given the tensors that are neither inputs nor results, whose values
+    are part of the program, with their versions. Raises UntraceableError.
     """
     size = sum(x.numel() for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor))
     record = _Record(names, real=size <= _SMALL)
@@ -45,6 +48,8 @@ def dry_run(names: Paths, function: Callable[..., Any], *inputs: Any) -> tuple[l
         error.add_note(f"Raised by {failed(error, names)}, while its step was traced")
         raise
     record.lines.append(f"return {record.text(result)}")
+    if constants is not None:
+        constants += record.constants
     return record.lines, result
 
 
@@ -86,6 +91,7 @@ class _Record(TorchDispatchMode):
         self.real = real
         self.lines: list[str] = []
         self.known: dict[int, tuple[int, Tensor]] = {}  # by identity; held, as an identity is one's own only in life
+        self.constants: list[tuple[Tensor, int]] = []
         self.given: set[int] = set()  # the memory of the inputs
 
     def admit(self, tensor: Tensor) -> Tensor:
@@ -175,6 +181,8 @@ class _Record(TorchDispatchMode):
         kind = f"{x.dtype}{tuple(x.shape)}{x.stride()}"
         if id(x) in self.known:
             return f"%{self.known[id(x)][0]} {kind}"
+        if not x.is_inference():
+            self.constants.append((x, x._version))
         return f"{_digest(x)} {kind}"  # neither input nor result: what it holds is part of the program
 
 

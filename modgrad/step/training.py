@@ -179,10 +179,18 @@ class TrainingStep:
         return paths({"": self.model, "criterion": self.criterion})
 
     def compile(self, backend: str | None = None, steps: int = 1, dynamic: bool | None = None) -> CompiledStep:
-        """This step as machine code, to be called in the same way."""
+        """This step as machine code, to be called in the same way.
+
+        backend: "aotinductor" for the CPU, "cudagraph" for a GPU; None is the one for where the parameters are.
+        steps: how many steps a call takes, with as many batches stacked in one tensor.
+        dynamic: whether a program is for every batch size, if the model allows it. None: the first size gets a program
+            for it alone, which is the fastest, and when a second one comes, that is for every size.
+        """
         from modgrad.step.compiled import CompiledStep  # noqa: PLC0415
 
-        return CompiledStep(self, backend or "aotinductor", steps, dynamic)
+        if backend is None:
+            backend = "cudagraph" if any(p.is_cuda for p in self.parameters().values()) else "aotinductor"
+        return CompiledStep(self, backend, steps, dynamic)
 
     def trace(self, *batch: Any, dynamic: bool = True) -> Any:
         """The step as a pure function (state, batch) -> (state, loss): a torch.export.ExportedProgram.

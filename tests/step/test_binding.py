@@ -58,7 +58,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> list[Binding]:
             return binding.in_place(due)(leaves, numbers, pytree.tree_unflatten(parts, structure))
 
         one = pytree.tree_unflatten(batch, structure)
-        dry_run(self.step.names(), binding.pure(due), binding.leaves, binding.numbers, one)
+        dry_run(self.step.names(), binding.pure(due), binding.leaves, binding.numbers, one, constants=binding.constants)
         made.append(binding)
         return program, batch[0].dtype
 
@@ -344,3 +344,27 @@ def test_arguments_in_another_structure(programs: Any) -> None:
     (a, y), (b, _) = points(), points(seed=1)
     step = TrainingStep(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
     assert_equal_steps(step, [(a, b, y), ((a, b), y), (a, b, y)])
+
+
+class Masked(nn.Module):
+    """Holds a tensor that is neither parameter nor buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(2, 3)
+        self.mask = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(x) * self.mask
+
+
+def test_a_constant_changed_in_place(programs: list[Binding]) -> None:
+    model = Masked().double()
+    step = TrainingStep(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
+
+    def change(each: TrainingStep) -> None:
+        each.model.mask.add_(1.0)
+
+    batches = [(torch.randn(4, 2, dtype=torch.float64), torch.randint(3, (4,))) for _ in range(4)]
+    assert_equal_steps(step, batches, {2: change})
+    assert len(programs) == 2
