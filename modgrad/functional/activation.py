@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modgrad.functional.kernel import direct, kernel
+from modgrad.functional.kernel import direct, kernel, running_formulas
 
 aten = torch.ops.aten
 
@@ -19,12 +19,23 @@ def relu(input: Tensor) -> Tensor:
 
 
 _threshold_backward = direct(aten.threshold_backward.default)
+_threshold_backward_out = direct(aten.threshold_backward.grad_input)
+_tanh_backward_out = direct(aten.tanh_backward.grad_input)
+_sigmoid_backward_out = direct(aten.sigmoid_backward.grad_input)
+_gelu_backward_out = direct(aten.gelu_backward.grad_input)
 
 
 @kernel(lambda grad, output: _threshold_backward(grad, output, 0))
 def relu_backward(grad: Tensor, output: Tensor) -> Tensor:
     """dL/dx = dL/dy where y > 0, else 0 (at x = 0 too).   grad, output: alike."""
     return torch.where(output <= 0, torch.zeros_like(grad), grad)
+
+
+def relu_backward_(grad: Tensor, output: Tensor) -> Tensor:
+    """`relu_backward`, written into grad."""
+    if running_formulas():
+        return grad.copy_(relu_backward(grad, output))
+    return _threshold_backward_out(grad, output, 0, grad_input=grad)
 
 
 def tanh(input: Tensor) -> Tensor:
@@ -38,6 +49,13 @@ def tanh_backward(grad: Tensor, output: Tensor) -> Tensor:
     return grad * (1 - output * output)
 
 
+def tanh_backward_(grad: Tensor, output: Tensor) -> Tensor:
+    """`tanh_backward`, written into grad."""
+    if running_formulas():
+        return grad.copy_(tanh_backward(grad, output))
+    return _tanh_backward_out(grad, output, grad_input=grad)
+
+
 def sigmoid(input: Tensor) -> Tensor:
     """y = 1 / (1 + e^-x)."""
     return torch.sigmoid(input)
@@ -47,6 +65,13 @@ def sigmoid(input: Tensor) -> Tensor:
 def sigmoid_backward(grad: Tensor, output: Tensor) -> Tensor:
     """dL/dx = dL/dy * y (1 - y).   grad, output: alike."""
     return grad * (1 - output) * output
+
+
+def sigmoid_backward_(grad: Tensor, output: Tensor) -> Tensor:
+    """`sigmoid_backward`, written into grad."""
+    if running_formulas():
+        return grad.copy_(sigmoid_backward(grad, output))
+    return _sigmoid_backward_out(grad, output, grad_input=grad)
 
 
 def softmax(input: Tensor, dim: int) -> Tensor:
@@ -101,3 +126,10 @@ def gelu_backward(grad: Tensor, input: Tensor, approximate: str = "none") -> Ten
         distribution = (1 + torch.erf(input / math.sqrt(2))) / 2
         density = torch.exp(-input * input / 2) / math.sqrt(2 * math.pi)
     return grad * (distribution + input * density)
+
+
+def gelu_backward_(grad: Tensor, input: Tensor, approximate: str = "none") -> Tensor:
+    """`gelu_backward`, written into grad."""
+    if running_formulas():
+        return grad.copy_(gelu_backward(grad, input, approximate))
+    return _gelu_backward_out(grad, input, approximate=approximate, grad_input=grad)

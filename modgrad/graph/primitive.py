@@ -40,9 +40,18 @@ class Primitive(Module):
     forward(call, *inputs): one output or a tuple. `call.save` keeps what backward needs.
     backward(call, *grads): given dL/d(output), one for each output (None where nothing came), says dL/d(input):
         one gradient or None for each input, in order. Those of trailing inputs that are not tensors may be left out.
+    backward_(call, grad): may be there beside `backward` in a primitive of one input, one output and no parameters: the
+        same, written into the memory of `grad`, which is nobody else's then.
     parameter_gradients(call, *grads): name -> dL/d(parameter), for those of its own parameters where
         `call.wants(name)`. A primitive that has no parameters leaves it out.
     """
+
+    backward_: Any = None
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        super().__init_subclass__(**named)
+        if "backward" in cls.__dict__ and "backward_" not in cls.__dict__:
+            cls.backward_ = None  # a subclass's own backward is not what its base class's writes in place
 
     def forward(self, call: Call, *inputs: Any) -> Any:
         raise RuntimeError(f"{type(self).__name__} has no forward: write def forward(self, call, ...)")

@@ -19,6 +19,7 @@ from modgrad.graph.call import Call, Onward, Plain, is_parameter, is_variable, n
 from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode, switched
 
+LARGE = 2**14  # values of a gradient from which on writing into it gains more than asking whether that may be
 _plainly = torch._C.DisableTorchFunctionSubclass
 Heap = list[tuple[int, Call]]
 
@@ -45,6 +46,7 @@ def backward(
         call, index = root._source
         call.gradients = [None] * len(call.outputs)
         call.gradients[index] = gradient
+        del gradient  # the walk's alone from here on
         heap: Heap = [(call.order, call)]
         arrivals = None if arrived is None else Arrivals(call, arrived)
         try:
@@ -136,7 +138,10 @@ def _leave(  # noqa: PLR0912, PLR0915
                 of_parameters = module.parameter_gradients(call, *grad)
         else:
             if call.wanted:
-                results = module.backward(call, grad)
+                if module.backward_ is None or not unshared or grad.numel() < LARGE or not _is_own(grad):
+                    results = module.backward(call, grad)
+                else:
+                    results, grad = module.backward_(call, grad), None
             if call.parameters:
                 of_parameters = module.parameter_gradients(call, grad)
         if not retain:
@@ -283,6 +288,22 @@ def _count_at_rest() -> tuple[int, int, int]:
     return _holders(gradient)
 
 
+def _is_own(gradient: Tensor) -> bool:
+    """Whether the walk alone holds this tensor and its memory. The caller has it in one variable."""
+    return (
+        getrefcount(gradient) == _OWN
+        and gradient._use_count() == 1  # type: ignore[attr-defined]
+        and _storage_use_count(_storage_id(gradient)) == 1
+        and gradient.is_contiguous()
+    )
+
+
+def _count_own() -> int:
+    """The references that `_is_own` sees of a tensor that nobody else holds."""
+    gradient = torch.empty(1)
+    return _references(gradient)
+
+
 def _count_alone() -> int:
     """The references that `_is_shared` sees of a tensor that nobody else holds, which differs among Pythons."""
     container = {"": torch.empty(1)}
@@ -293,6 +314,7 @@ def _count_alone() -> int:
 _storage_id: Any = torch._C._storage_id  # type: ignore[attr-defined]
 _storage_use_count = torch._C._storage_Use_Count
 _ALONE = _count_alone()
+_OWN = _count_own()
 _AT_REST = _count_at_rest()
 
 

@@ -16,6 +16,7 @@ class _OfOutput(Primitive):
 
     function: Any  # of the input
     derivative: Any  # of (grad, output)
+    derivative_: Any  # the same, written into grad
 
     def forward(self, call: Call, input: Tensor) -> Tensor:
         output = self.function(input)
@@ -26,12 +27,17 @@ class _OfOutput(Primitive):
         (output,) = call.saved
         return self.derivative(grad, output)
 
+    def backward_(self, call: Call, grad: Tensor) -> Tensor:
+        (output,) = call.saved
+        return self.derivative_(grad, output)
+
 
 class ReLU(_OfOutput):
     """y = max(x, 0). `inplace` is taken for PyTorch's sake and has no effect: a Variable is never changed in place."""
 
     function = staticmethod(functional.relu)
     derivative = staticmethod(functional.relu_backward)
+    derivative_ = staticmethod(functional.relu_backward_)
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
@@ -43,6 +49,7 @@ class Tanh(_OfOutput):
 
     function = staticmethod(functional.tanh)
     derivative = staticmethod(functional.tanh_backward)
+    derivative_ = staticmethod(functional.tanh_backward_)
 
 
 class Sigmoid(_OfOutput):
@@ -50,6 +57,7 @@ class Sigmoid(_OfOutput):
 
     function = staticmethod(functional.sigmoid)
     derivative = staticmethod(functional.sigmoid_backward)
+    derivative_ = staticmethod(functional.sigmoid_backward_)
 
 
 class GELU(Primitive):
@@ -68,6 +76,10 @@ class GELU(Primitive):
     def backward(self, call: Call, grad: Tensor) -> Tensor:
         (input,) = call.saved
         return functional.gelu_backward(grad, input, self.approximate)
+
+    def backward_(self, call: Call, grad: Tensor) -> Tensor:
+        (input,) = call.saved
+        return functional.gelu_backward_(grad, input, self.approximate)
 
     def extra_repr(self) -> str:
         return f"approximate={self.approximate!r}"

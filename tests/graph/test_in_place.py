@@ -1,0 +1,131 @@
+"""Elementwise gradients are written into the memory of the upstream gradient where the walk alone holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from modgrad import functional, nn
+from modgrad.graph import walk
+
+ELEMENTWISE: list[Callable[[], nn.Primitive]] = [
+    nn.ReLU,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.GELU,
+    lambda: nn.GELU(approximate="tanh"),
+]
+elementwise = pytest.mark.parametrize("make", ELEMENTWISE, ids=lambda make: str(make()))
+
+
+@pytest.fixture(autouse=True)
+def every_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "LARGE", 0)
+
+
+class Seen(nn.Primitive):
+    """Passes a copy on, and notes where the gradient that it was given lay, and where the copy lies."""
+
+    given = passed = 0
+
+    def forward(self, call: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    def backward(self, call: Any, grad: Tensor) -> Tensor:
+        copy = grad.clone()
+        self.given, self.passed = grad.data_ptr(), copy.data_ptr()
+        return copy
+
+
+def upstream(x: Tensor) -> Tensor:
+    return torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+
+
+def expected(function: nn.Module, x: Tensor) -> Tensor:
+    """The gradient that `backward` gives, out of place."""
+    leaf = nn.Variable(x)
+    before, walk.LARGE = walk.LARGE, 2**62
+    try:
+        y = function(leaf)
+        y.backward(upstream(y))
+    finally:
+        walk.LARGE = before
+    assert leaf.grad_v is not None
+    return leaf.grad_v
+
+
+@elementwise
+def test_it_is_written_into_the_upstream_gradient(make: Callable[[], nn.Primitive]) -> None:
+    first, last, x = Seen(), Seen(), torch.randn(5, 3)
+    model = nn.Sequential(first, make(), last)
+    leaf = nn.Variable(x)
+    model(leaf).backward(upstream(x))
+    assert first.given == last.passed
+    assert torch.equal(leaf.grad_v, expected(model, x))
+
+
+@elementwise
+def test_by_formulas_too(make: Callable[[], nn.Primitive]) -> None:
+    model, x = nn.Sequential(Seen(), make(), Seen()), torch.randn(5, 3, dtype=torch.float64)
+    leaf, wanted = nn.Variable(x), nn.Variable(x)
+    model(wanted).backward(upstream(x).double())
+    with functional.formulas():
+        model(leaf).backward(upstream(x).double())
+    torch.testing.assert_close(leaf.grad_v, wanted.grad_v, rtol=1e-12, atol=1e-13)
+
+
+@elementwise
+def test_a_gradient_that_somebody_else_has_stays(make: Callable[[], nn.Primitive]) -> None:
+    """A held Variable's, one that goes to two branches, and the same graph walked twice."""
+    x = torch.randn(5, 3)
+    function = make()
+    leaf = nn.Variable(x)
+    held = function(leaf)
+    seen = Seen()(held)
+    given = upstream(x)
+    seen.backward(given, retain_graph=True)
+    assert torch.equal(held.grad_v, given)
+    assert torch.equal(given, upstream(x))
+    once = leaf.grad_v.clone()
+    seen.backward(given)
+    assert torch.equal(leaf.grad_v, 2 * once)
+
+    class Branches(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return Seen()(function(x) + make()(x) + function(x))
+
+    wanted = expected(Branches(), x)
+    leaf = nn.Variable(x)
+    Branches()(leaf).backward(upstream(x))
+    torch.testing.assert_close(leaf.grad_v, wanted)
+
+
+def test_a_gradient_of_repeated_memory_stays() -> None:
+    """That of a sum is one value, expanded."""
+    leaf = nn.Variable(torch.randn(5, 3))
+    torch.relu(leaf).sum().backward()
+    assert torch.equal(leaf.grad_v, (leaf.detach() > 0).float())
+
+
+def test_kept_values_keep_their_gradients() -> None:
+    leaf = nn.Variable(torch.randn(5, 3))
+    with nn.keep_values():
+        y = Seen()(torch.tanh(leaf))
+    y.backward(upstream(leaf))
+    (between,) = y.previous_inputs
+    assert torch.equal(between.grad_v, upstream(leaf))
+    torch.testing.assert_close(leaf.grad_v, upstream(leaf) * (1 - leaf.detach().tanh() ** 2))
+
+
+def test_a_subclass_with_its_own_backward_is_asked() -> None:
+    class Straight(nn.ReLU):
+        def backward(self, call: Any, grad: Tensor) -> Tensor:
+            return grad * 2
+
+    leaf = nn.Variable(-torch.ones(4))
+    nn.Sequential(Seen(), Straight(), Seen())(leaf).backward(torch.ones(4))
+    assert torch.equal(leaf.grad_v, torch.full((4,), 2.0))
