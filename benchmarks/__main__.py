@@ -7,9 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
+
+import torch
 
 from benchmarks import WORKLOADS, workloads
-from benchmarks.harness import FULL, QUICK
+from benchmarks.harness import FULL, QUICK, Workload
 from benchmarks.process import run
 from benchmarks.report import page, section
 
@@ -26,6 +29,9 @@ def main(arguments: Sequence[str]) -> None:
     if options.list:
         sys.stdout.writelines(f"{name:15} {workload.title}\n" for name, workload in found.items())
         return
+    if options.hold:
+        hold(found[options.only[0]], options.hold, options.threads[0])
+        return
     for name in options.only or found:
         first = options.threads[0]
         sections.append([run(found[name], effort, threads, alone=threads == first) for threads in options.threads])
@@ -39,6 +45,21 @@ def main(arguments: Sequence[str]) -> None:
     sys.stdout.write(f"Written: {options.output}\n")
 
 
+def hold(workload: Workload, name: str, threads: int, seconds: float = 20.0) -> None:
+    """Run one contestant alone for so long, for a profiler to look at."""
+    named = {contestant.name: contestant for contestant in workload.contestants}
+    if name not in named:
+        raise SystemExit(f"--hold {name!r}: {workload.name} has {', '.join(map(repr, named))}")
+    torch.set_num_threads(threads)
+    step = named[name].make()
+    step()
+    sys.stdout.write(f"{name}, process {os.getpid()}\n")
+    sys.stdout.flush()
+    end = perf_counter() + seconds
+    while perf_counter() < end:
+        step()
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options. `output` is None where nothing is to be written: the page in docs is for complete runs only."""
     parser = argparse.ArgumentParser("python -m benchmarks", description="Times modgrad beside what else there is.")
@@ -46,9 +67,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="say what there is to measure, and stop")
     parser.add_argument("--quick", action="store_true", help="a few runs, to see that everything works")
     parser.add_argument("--threads", nargs="+", type=_count, default=THREADS, metavar="N", help="default: 1 2")
+    parser.add_argument("--hold", metavar="CONTESTANT", help="run the one of this name alone for 20 s, for a profiler")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="cuda: in bfloat16 where it matters")
     parser.add_argument("--output", type=Path, metavar="FILE", help=f"default: docs/{PAGE.name}, of complete runs")
     options = parser.parse_args(arguments)
+    if options.hold and len(options.only or ()) != 1:
+        parser.error("--hold CONTESTANT: name its workload with --only")
     complete = not (options.only or options.quick) and options.threads == THREADS and options.device == "cpu"
     if options.output is None and complete:
         options.output = PAGE

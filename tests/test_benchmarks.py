@@ -313,3 +313,10 @@ def test_only_complete_runs_write_the_page_in_docs() -> None:
     for wrong in (["--only", "mpl"], ["--threads", "0"]):
         with pytest.raises(SystemExit):
             __main__.parse(wrong)
+
+
+def test_hold_runs_one_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    __main__.hold(WORKLOADS["policy-1"], "modgrad", threads=torch.get_num_threads(), seconds=0.01)
+    assert "modgrad, process" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="policy-1 has 'modgrad'"):
+        __main__.hold(WORKLOADS["policy-1"], "modgard", threads=1)
