@@ -244,7 +244,12 @@ ERRORS: list[tuple[Any, type[Exception], str]] = [
     (lambda: make_points().compile(steps=0), ValueError, "steps=0"),
     (lambda: compiled()(*points(6, FLOAT32)), ValueError, r"2 batches stacked.*torch.stack"),
     (lambda: compiled()(torch.ones(2, 6, 3)), TypeError, r"write step\(x, y\)"),
-    (lambda: make_points().compile()(3, points()[1]), TypeError, "takes tensors on the CPU.*got int 3"),
+    (lambda: make_points().compile()(3, points()[1]), TypeError, "for cpu takes tensors there.*got int 3"),
+    (
+        lambda: make_points().compile(backend="cudagraph")(*points(6, FLOAT32)),
+        TypeError,
+        "for cuda takes tensors there",
+    ),
     (lambda: make_points().compile()(torch.ones(2, 3, device="meta"), points()[1]), TypeError, "on meta"),
 ]
 
@@ -259,7 +264,7 @@ def test_a_model_elsewhere_is_refused() -> None:
     step = make_points()
     step.model.to("meta")
     step = TrainingStep(step.model, step.criterion, optim.SGD(step.model.parameters()))
-    with pytest.raises(TypeError, match=r"0.weight is .* on meta: a step is compiled for the CPU"):
+    with pytest.raises(TypeError, match=r"0.weight is .* on meta: backend 'aotinductor' is for usual dtypes on cpu"):
         step.compile()(*points(6, FLOAT32))
 
 
