@@ -96,5 +96,5 @@ def workload(
 def workloads(device: str) -> list[Workload]:
     return [
         workload("conv", "Convolutional net of 4 layers", four_layers, 32, {}, device),
-        workload("resnet18", "ResNet-18", resnet18, 32, CHANNELS_LAST, device, agreement=3),
+        workload("resnet18", "ResNet-18", resnet18, 32, CHANNELS_LAST, device, agreement=2),
     ]
