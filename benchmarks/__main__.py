@@ -12,9 +12,9 @@ from time import perf_counter
 import torch
 
 from benchmarks import WORKLOADS, workloads
-from benchmarks.harness import FULL, QUICK, Workload
+from benchmarks.harness import FULL, QUICK, DisagreementError, Workload
 from benchmarks.process import run
-from benchmarks.report import page, section
+from benchmarks.report import page, refusal, section
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 THREADS = [1, 2]
@@ -24,7 +24,8 @@ def main(arguments: Sequence[str]) -> None:
     options = parse(arguments)
     effort = QUICK if options.quick else FULL
     load = os.getloadavg()[0]
-    sections = []
+    sections: list[str] = []
+    refused = 0
     found = workloads(options.device)
     if options.list:
         sys.stdout.writelines(f"{name:15} {workload.title}\n" for name, workload in found.items())
@@ -34,15 +35,23 @@ def main(arguments: Sequence[str]) -> None:
         return
     for name in options.only or found:
         first = options.threads[0]
-        sections.append([run(found[name], effort, threads, alone=threads == first) for threads in options.threads])
-        sys.stdout.write(section(sections[-1]) + "\n")
+        try:
+            results = [run(found[name], effort, threads, alone=threads == first) for threads in options.threads]
+            sections.append(section(results))
+        except DisagreementError as error:
+            sections.append(refusal(found[name], error))
+            refused += 1
+        sys.stdout.write(sections[-1] + "\n")
         sys.stdout.flush()
+        if options.output is not None:  # at once: a later workload may end the run
+            options.output.parent.mkdir(parents=True, exist_ok=True)
+            options.output.write_text(page(sections, effort, " ".join(["python -m benchmarks", *arguments]), load))
     if options.output is None:
         sys.stdout.write(f"Nothing was written: {PAGE.name} is for complete runs. Elsewhere: --output FILE\n")
-        return
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(page(sections, effort, " ".join(["python -m benchmarks", *arguments]), load))
-    sys.stdout.write(f"Written: {options.output}\n")
+    else:
+        sys.stdout.write(f"Written: {options.output}\n")
+    if refused:
+        raise SystemExit(f"{refused} of the workloads could not be measured")
 
 
 def hold(workload: Workload, name: str, threads: int, seconds: float = 20.0) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 import modgrad
-from benchmarks.harness import Effort, Result, Timing
+from benchmarks.harness import Effort, Result, Timing, Workload
 
 # Heading and cell of each column. What is to be told of further results joins here.
 COLUMNS: list[tuple[str, Callable[[Result, Timing], str]]] = [
@@ -106,15 +106,20 @@ def processor(information: Path = Path("/proc/cpuinfo")) -> str:
     return platform.processor() or platform.machine()
 
 
-def page(sections: Sequence[Sequence[Result]], effort: Effort, command: str, load: float) -> str:
-    """docs/benchmarks.md. sections: the results of each workload. load: of the machine, before the first of them."""
+def refusal(workload: Workload, error: Exception) -> str:
+    """What stands in the place of a workload's results where there are none."""
+    return f"## {workload.title}\n`--only {workload.name}`. Not measured: {error}\n"
+
+
+def page(sections: Sequence[str], effort: Effort, command: str, load: float) -> str:
+    """docs/benchmarks.md. sections: what is told of each workload. load: of the machine, before the first of them."""
     facts = [*machine(), ("Load before", f"{load:.2f}"), ("Command", f"`{command}`")]
     parts = [
         "# Benchmarks",
         "Written by `python -m benchmarks` (`make bench`), not by hand.",
         "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in facts)]),
         HOW.format(agreement=effort.agreement),
-        *map(section, sections),
+        *sections,
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
@@ -123,9 +128,9 @@ HOW = """\
 **Time.** Median and quartiles over the rounds, by `time.perf_counter`. In each round every contestant starts anew \
 from the same weights and data (what was compiled keeps its program), warms up, and runs one block of steps; their \
 order rotates from round to round. Before the clock starts, all have computed the same losses within 1e-4 over up to \
-{agreement} steps (3 where a step takes long), and what was compiled once more from a second start. *Times PyTorch's \
-best* is the time of PyTorch's fastest eager row over the row's own, at the same number of threads: above 1 is \
-faster than PyTorch eager. *Goal* is what modgrad is to reach.
+{agreement} steps (fewer where a step takes long), and what was compiled once more from a second start. *Times \
+PyTorch's best* is the time of PyTorch's fastest eager row over the row's own, at the same number of threads: above 1 \
+is faster than PyTorch eager. *Goal* is what modgrad is to reach. [Why it was, or was not](performance.md).
 
 **Memory** is the peak of a step above the weights: activations, gradients, the optimizer's moments, temporaries. \
 Each contestant runs in a process of its own, in which all blocks that hold arrays are counted exactly, to the byte \
@@ -141,7 +146,9 @@ The rows. *fused=True* and the like: PyTorch eager with this setting of its opti
 optimizer*: `torch.compile` of model and loss, `backward`, `torch.compile` of the optimizer's step. *Compiled whole \
 step*: one `torch.compile` of `functional_call`, `torch.func.grad_and_value` and the update; not for the LSTM, since \
 `torch.compile` does not take `torch.nn.LSTM` apart. *JAX*: hand-written models, `jit` with donated buffers, \
-`lax.scan` over 10 steps; there is none for the convolutional nets and the large GPT. PyTorch's \
+`lax.scan` over 10 steps; there is none for the convolutional nets and the large GPT. *Matmul precision \
+medium* allows PyTorch to round to bfloat16 within products, which on this kind of processor means another library for \
+them and, where it has no such units, no rounding. PyTorch's \
 *LinearCrossEntropyLoss* works in chunks of 128 tokens. *Written by hand* is the same step as a row of ATen kernels, \
 without a graph: what eager code can reach.
 """

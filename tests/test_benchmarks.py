@@ -34,7 +34,7 @@ from benchmarks.harness import (
     run_here,
 )
 from benchmarks.process import begin
-from benchmarks.report import page, processor, rows
+from benchmarks.report import page, processor, rows, section
 from benchmarks.training import prepare, start, weights
 
 TINY = Effort(rounds=3, block=1e-5, agreement=20)
@@ -267,7 +267,7 @@ def test_what_was_not_measured_is_a_dash() -> None:
 
 def test_the_page_has_every_row_the_machine_and_the_command() -> None:
     sections = [[result("a", 1, modgrad=10, PyTorch=12)], [result("b", t, modgrad=30, PyTorch=20) for t in (1, 2)]]
-    text = page(sections, TINY, "python -m benchmarks", load=0.5)
+    text = page(list(map(section, sections)), TINY, "python -m benchmarks", load=0.5)
     assert text.count("| modgrad ") == text.count("| PyTorch ") + 1 == 4  # one more: modgrad's version
     for part in (torch.__version__, processor(), "`python -m benchmarks`", "Title of a", "Title of b", "0.67 (slower)"):
         assert part in text
@@ -298,6 +298,20 @@ def test_the_command_writes_a_page(
     assert f"`python -m benchmarks {' '.join(command)}`" in output.read_text()
     if sys.platform.startswith("linux") and shutil.which("cc"):
         assert printed.count(" kB ") == len(small.contestants)
+
+
+def test_a_workload_that_disagrees_does_not_end_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise DisagreementError("the loss of 'modgrad' at step 2 is 3, that of 'PyTorch' 4")
+
+    monkeypatch.setattr(__main__, "run", refuse)
+    output = tmp_path / "page.md"
+    with pytest.raises(SystemExit, match="2 of the workloads"):
+        __main__.main(["--quick", "--only", "mlp-sgd", "mlp-adam", "--output", str(output)])
+    assert output.read_text().count("Not measured: the loss of 'modgrad' at step 2") == 2
+    assert capsys.readouterr().out.count("Not measured") == 2
 
 
 def test_the_command_lists_the_workloads(capsys: pytest.CaptureFixture[str]) -> None:
