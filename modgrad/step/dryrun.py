@@ -117,7 +117,7 @@ class _Record(TorchDispatchMode):
                 f"{described(self.names)} asks for the value of a tensor ({name}), as item(), bool() and indexing by a "
                 "mask do. While a step is traced there is none: write torch.where, or decide outside of the step"
             )
-        if torch.Tag.nondeterministic_seeded in func.tags:
+        if _draws(func, args, kwargs):
             raise UntraceableError(
                 f"{described(self.names)} draws random numbers ({name}) from torch's generator, which is no part of a "
                 "traced step's state: write nn.Dropout, or draw outside of the step and give it with the batch"
@@ -184,6 +184,17 @@ class _Record(TorchDispatchMode):
         if not x.is_inference():
             self.constants.append((x, x._version))
         return f"{_digest(x)} {kind}"  # neither input nor result: what it holds is part of the program
+
+
+def _draws(func: Any, args: Any, kwargs: Any) -> bool:
+    """Whether an operation draws from torch's generator. One that can drop out, as attention, does if it is to."""
+    if torch.Tag.nondeterministic_seeded not in func.tags:
+        return False
+    for position, argument in enumerate(func._schema.arguments):
+        if argument.name == "dropout_p":
+            given = args[position] if position < len(args) else kwargs.get("dropout_p", argument.default_value)
+            return given != 0
+    return True
 
 
 def _asks(func: Any, args: Any) -> bool:

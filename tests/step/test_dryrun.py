@@ -90,3 +90,14 @@ def test_an_error_says_where_it_was_raised() -> None:
     with pytest.raises(RuntimeError) as caught:
         dry_run({}, lambda x: x @ x, torch.ones(3, 2))
     assert caught.value.__notes__ == ["Raised by the step, while its step was traced"]
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5])
+def test_attention_draws_only_for_its_dropout(p: float) -> None:
+    x = torch.randn(1, 2, 3, 4)
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+    if not p:
+        dry_run({}, lambda x: attention(x, x, x, p, True)[0], x)
+        return
+    with pytest.raises(UntraceableError, match="draws random numbers"):
+        dry_run({}, lambda x: attention(x, x, x, p, True)[0], x)
