@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
@@ -215,3 +216,39 @@ def test_what_cannot_be_traced_says_why_and_where(
     with pytest.raises(RuntimeError if large else UntraceableError, match=message):
         step.trace(x, y)
     assert torch.equal(x, before)
+
+
+class Transformer(nn.Module):
+    """(B, T) -> (B T, C), to be compared with the embedding's rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(11, 8)
+        self.norm, self.out = nn.LayerNorm(8), nn.LayerNorm(8)
+        self.qkv, self.up, self.down = nn.Linear(8, 24), nn.Linear(8, 16), nn.Linear(16, 8)
+        self.gelu, self.dropout = nn.GELU(), nn.Dropout(0.1)
+
+    def forward(self, x: Any) -> Any:
+        B, T = x.shape
+        h = self.embedding(x)
+        q, k, v = (y.view(B, T, 2, 4).transpose(1, 2) for y in self.qkv(self.norm(h)).split(8, dim=2))
+        attended = nn.operators.scaled_dot_product_attention(q, k, v, is_causal=True)
+        h = h + attended.transpose(1, 2).reshape(B, T, 8)
+        return self.out(h + self.dropout(self.down(self.gelu(self.up(h))))).flatten(0, 1)
+
+
+def test_a_transformer_with_its_embedding_tied_to_the_loss() -> None:
+    torch.manual_seed(0)
+    model, criterion = Transformer().double(), nn.LinearCrossEntropyLoss(8, 11).double()
+    criterion.linear.weight = model.embedding.weight
+    step = TrainingStep(model, criterion, optim.Adam(model.parameters(), lr=0.01), seed=1)
+    batches = [(torch.randint(11, (n, 5)), torch.randint(11, (n * 5,))) for n in (3, 4, 2)]
+    program = step.trace(*batches[0]).module()
+    assert step.program is not None
+    assert "gradient of embedding.weight" in str(step.program)
+    state = copy.deepcopy(step.state)
+    for x, y in batches:
+        state, loss = program(state, (x, y))
+        torch.testing.assert_close(loss, step(x, y), rtol=1e-10, atol=1e-12)
+    for name, value in step.state["parameters"].items():
+        torch.testing.assert_close(state["parameters"][name], value, rtol=1e-9, atol=1e-11)
