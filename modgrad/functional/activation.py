@@ -10,6 +10,25 @@ from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel, running_formulas
 
+__all__ = [
+    "gelu",
+    "gelu_backward",
+    "gelu_backward_",
+    "log_softmax",
+    "log_softmax_backward",
+    "relu",
+    "relu_backward",
+    "relu_backward_",
+    "sigmoid",
+    "sigmoid_backward",
+    "sigmoid_backward_",
+    "softmax",
+    "softmax_backward",
+    "tanh",
+    "tanh_backward",
+    "tanh_backward_",
+]
+
 aten = torch.ops.aten
 
 

@@ -12,6 +12,39 @@ from torch import Tensor
 
 from modgrad.functional.kernel import kernel
 
+__all__ = [
+    "abs",
+    "abs_backward",
+    "add",
+    "add_grad_input",
+    "add_grad_other",
+    "div",
+    "div_grad_input",
+    "div_grad_other",
+    "exp",
+    "exp_backward",
+    "expand",
+    "log",
+    "log_backward",
+    "matmul",
+    "matmul_grad_input",
+    "matmul_grad_other",
+    "mul",
+    "mul_grad_input",
+    "mul_grad_other",
+    "neg",
+    "neg_backward",
+    "pow",
+    "pow_grad_input",
+    "pow_grad_other",
+    "sqrt",
+    "sqrt_backward",
+    "sub",
+    "sub_grad_input",
+    "sub_grad_other",
+    "sum_to_shape",
+]
+
 Number = Tensor | float
 
 

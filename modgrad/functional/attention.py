@@ -19,6 +19,12 @@ from modgrad.functional.arithmetic import sum_to_shape
 from modgrad.functional.dropout import dropout_masked
 from modgrad.functional.kernel import direct, kernel
 
+__all__ = [
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention_backward",
+    "scaled_dot_product_attention_grad_mask",
+]
+
 Three = tuple[Tensor, Tensor, Tensor]
 _flash: Any = direct(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default)
 _flash_backward: Any = direct(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default)

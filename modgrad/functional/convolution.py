@@ -11,6 +11,8 @@ from torch import Tensor
 
 from modgrad.functional.kernel import kernel
 
+__all__ = ["conv2d", "conv2d_grad_bias", "conv2d_grad_input", "conv2d_grad_weight"]
+
 Pair = tuple[int, int]
 _convolution_backward = torch.ops.aten.convolution_backward.default
 

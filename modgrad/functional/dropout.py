@@ -15,6 +15,8 @@ from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel
 
+__all__ = ["dropout", "dropout_backward", "dropout_mask", "dropout_masked", "dropout_scale", "hash32", "random_key"]
+
 _native_dropout_backward = direct(torch.ops.aten.native_dropout_backward.default)
 
 

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel
 
+__all__ = ["embedding", "embedding_backward", "embedding_renormalized"]
+
 _embedding = direct(torch.ops.aten.embedding.default)
 
 

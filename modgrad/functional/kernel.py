@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+__all__ = ["PAIRS", "formulas", "kernel"]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -8,6 +8,8 @@ from torch import Tensor
 from modgrad.functional.kernel import kernel
 from modgrad.functional.product import affine, product
 
+__all__ = ["linear", "linear_grad_bias", "linear_grad_input", "linear_grad_weight"]
+
 
 @kernel(affine)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

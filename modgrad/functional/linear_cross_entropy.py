@@ -27,6 +27,13 @@ from modgrad.functional.loss import (
 )
 from modgrad.functional.product import add_product_, affine, product
 
+__all__ = [
+    "linear_cross_entropy",
+    "linear_cross_entropy_backward",
+    "linear_cross_entropy_grad_target",
+    "linear_cross_entropy_with_gradients",
+]
+
 Wanted = tuple[bool, bool, bool]  # whether the gradients of input, weight and bias are
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 

@@ -9,6 +9,17 @@ from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel
 
+__all__ = [
+    "REDUCTIONS",
+    "cross_entropy",
+    "cross_entropy_grad_input",
+    "cross_entropy_grad_target",
+    "is_probabilities",
+    "mse_loss",
+    "mse_loss_backward",
+    "target_weights",
+]
+
 aten = torch.ops.aten
 REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}  # name -> ATen's code
 

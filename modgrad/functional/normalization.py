@@ -17,6 +17,15 @@ from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel
 
+__all__ = [
+    "batch_norm",
+    "batch_norm_apply",
+    "batch_norm_apply_backward",
+    "batch_norm_backward",
+    "layer_norm",
+    "layer_norm_backward",
+]
+
 Three = tuple[Tensor, Tensor, Tensor]
 Wanted = tuple[Tensor | None, Tensor | None, Tensor | None]
 _backward = torch.ops.aten.native_batch_norm_backward.default

@@ -7,6 +7,14 @@ from torch import Tensor
 
 from modgrad.functional.kernel import kernel
 
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
+    "averaging_matrix",
+    "max_pool2d",
+    "max_pool2d_backward",
+]
+
 Pair = tuple[int, int]
 _max_pool2d_backward = torch.ops.aten.max_pool2d_with_indices_backward.default
 _adaptive_avg_pool2d_backward = torch.ops.aten._adaptive_avg_pool2d_backward.default

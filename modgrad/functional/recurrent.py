@@ -16,6 +16,8 @@ from torch import Tensor
 from modgrad.functional.kernel import direct, kernel
 from modgrad.functional.linear import linear, linear_grad_bias, linear_grad_input, linear_grad_weight
 
+__all__ = ["lstm", "lstm_backward", "lstm_cell", "lstm_cell_backward"]
+
 _mkldnn: Any = direct(torch.ops.aten.mkldnn_rnn_layer.default)
 _mkldnn_backward: Any = direct(torch.ops.aten.mkldnn_rnn_layer_backward.default)
 _LSTM = 2  # oneDNN's number for this kind of layer

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+__all__ = ["mean", "mean_backward", "sum", "sum_backward"]
+
 Dims = tuple[int, ...]
 
 

@@ -10,6 +10,19 @@ from torch import Tensor
 
 from modgrad.functional.kernel import kernel
 
+__all__ = [
+    "cat",
+    "cat_backward",
+    "permute",
+    "permute_backward",
+    "reshape",
+    "reshape_backward",
+    "select",
+    "select_backward",
+    "stack",
+    "stack_backward",
+]
+
 
 def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
     """The same values in the same order, as `shape`; one -1 is worked out."""

@@ -1,52 +1,27 @@
-"""Layers, losses and containers, under PyTorch's names; and what writing one's own takes, from `graph`."""
+"""Layers, losses and containers, under PyTorch's names; and what writing one's own takes, from `graph`.
 
-from modgrad.graph import Buffer, Call, Module, Parameter, Primitive, Variable, keep_values, no_grad, recompute
-from modgrad.nn import init, operators
-from modgrad.nn.activation import GELU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
-from modgrad.nn.container import ModuleDict, ModuleList, Sequential
-from modgrad.nn.convolution import Conv2d
-from modgrad.nn.dropout import Dropout
-from modgrad.nn.embedding import Embedding
-from modgrad.nn.linear import Flatten, Identity, Linear
-from modgrad.nn.linear_cross_entropy import LinearCrossEntropyLoss
-from modgrad.nn.loss import CrossEntropyLoss, MSELoss
-from modgrad.nn.normalization import BatchNorm2d, LayerNorm
-from modgrad.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
-from modgrad.nn.recurrent import LSTM
+Each family's file says in its `__all__` what is exported from here.
+"""
 
-__all__ = [
-    "GELU",
-    "LSTM",
-    "AdaptiveAvgPool2d",
-    "BatchNorm2d",
-    "Buffer",
-    "Call",
-    "Conv2d",
-    "CrossEntropyLoss",
-    "Dropout",
-    "Embedding",
-    "Flatten",
-    "Identity",
-    "LayerNorm",
-    "Linear",
-    "LinearCrossEntropyLoss",
-    "LogSoftmax",
-    "MSELoss",
-    "MaxPool2d",
-    "Module",
-    "ModuleDict",
-    "ModuleList",
-    "Parameter",
-    "Primitive",
-    "ReLU",
-    "Sequential",
-    "Sigmoid",
-    "Softmax",
-    "Tanh",
-    "Variable",
-    "init",
-    "keep_values",
-    "no_grad",
-    "operators",
-    "recompute",
-]
+from modgrad.graph import Buffer as Buffer
+from modgrad.graph import Call as Call
+from modgrad.graph import Module as Module
+from modgrad.graph import Parameter as Parameter
+from modgrad.graph import Primitive as Primitive
+from modgrad.graph import Variable as Variable
+from modgrad.graph import keep_values as keep_values
+from modgrad.graph import no_grad as no_grad
+from modgrad.graph import recompute as recompute
+from modgrad.nn import init as init
+from modgrad.nn import operators as operators
+from modgrad.nn.activation import *
+from modgrad.nn.container import *
+from modgrad.nn.convolution import *
+from modgrad.nn.dropout import *
+from modgrad.nn.embedding import *
+from modgrad.nn.linear import *
+from modgrad.nn.linear_cross_entropy import *
+from modgrad.nn.loss import *
+from modgrad.nn.normalization import *
+from modgrad.nn.pooling import *
+from modgrad.nn.recurrent import *

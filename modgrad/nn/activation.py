@@ -10,6 +10,8 @@ from torch import Tensor
 from modgrad import functional
 from modgrad.graph import Call, Primitive
 
+__all__ = ["GELU", "LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Tanh"]
+
 
 class _OfOutput(Primitive):
     """An elementwise function whose derivative is told by its output, which is all that is kept."""

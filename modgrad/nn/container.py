@@ -7,6 +7,8 @@ from typing import Any
 
 from modgrad.graph import Module, call_in_turn
 
+__all__ = ["ModuleDict", "ModuleList", "Sequential"]
+
 
 class _Listed(Module):
     """Modules in order, under the names "0", "1", ..."""

@@ -12,6 +12,8 @@ from modgrad.graph import Parameter, Primitive
 from modgrad.nn import init
 from modgrad.nn.arguments import Pair, pair
 
+__all__ = ["Conv2d"]
+
 
 class Conv2d(Primitive):
     """y = x * w + b, the cross-correlation of images x with kernels w.

@@ -10,6 +10,8 @@ from modgrad import functional
 from modgrad.graph import Passing
 from modgrad.graph.mode import mode
 
+__all__ = ["Dropout"]
+
 
 def drawn_mask(like: Tensor, p: float) -> Tensor:
     """Which elements of something like `like` stay: from the Randomness that is open, else from torch's generator."""

@@ -13,6 +13,8 @@ from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode
 from modgrad.nn import init
 
+__all__ = ["Embedding"]
+
 
 class Embedding(Primitive):
     """y = the rows of weight that the input numbers.   input (...) int32 or int64, y (..., embedding_dim).

@@ -11,6 +11,8 @@ from modgrad.functional import linear, linear_grad_bias, linear_grad_input, line
 from modgrad.graph import Call, Module, Parameter, Primitive
 from modgrad.nn import init
 
+__all__ = ["Flatten", "Identity", "Linear"]
+
 
 class Linear(Primitive):
     """y = x W^T + b.   x (..., in_features), weight (out_features, in_features), bias (out_features)."""

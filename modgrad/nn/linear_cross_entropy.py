@@ -13,6 +13,8 @@ from modgrad.graph.errors import describe
 from modgrad.nn.linear import Linear
 from modgrad.nn.loss import Loss
 
+__all__ = ["LinearCrossEntropyLoss"]
+
 
 class LinearCrossEntropyLoss(Module):
     """L = mean over samples of -log softmax(h W^T + b)[t], by chunks of samples.

@@ -11,6 +11,8 @@ from modgrad import functional
 from modgrad.graph import Buffer, Call, Primitive
 from modgrad.graph.errors import describe
 
+__all__ = ["CrossEntropyLoss", "MSELoss"]
+
 
 class Loss(Primitive):
     """What losses share: `reduction` is "mean", "sum", or "none" for each value by itself."""

@@ -12,6 +12,8 @@ from torch import Tensor
 from modgrad import functional
 from modgrad.graph import Buffer, Parameter, Primitive
 
+__all__ = ["BatchNorm2d", "LayerNorm"]
+
 
 class BatchNorm2d(Primitive):
     """y = (x - mean) / sqrt(var + eps) * weight + bias, for each channel.   input (N, C, H, W).

@@ -11,6 +11,8 @@ from modgrad import functional
 from modgrad.graph import Primitive
 from modgrad.nn.arguments import Pair, pair
 
+__all__ = ["AdaptiveAvgPool2d", "MaxPool2d"]
+
 
 def _images(module: Primitive, input: Tensor) -> None:
     if input.dim() not in (3, 4):

@@ -15,6 +15,8 @@ from modgrad.graph.errors import describe
 from modgrad.nn import init
 from modgrad.nn.dropout import Dropout
 
+__all__ = ["LSTM"]
+
 
 class LSTMDirection(Primitive):
     """One direction of one layer of an LSTM, over the whole sequence. Made at each call, on the LSTM's parameters.

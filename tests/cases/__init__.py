@@ -1,0 +1,19 @@
+"""The table that the contract is held over: a row for each primitive, in the file of its family.
+
+Each row says how to make the thing in modgrad, how to make its twin in PyTorch, and inputs to try both on; the first
+inputs are the ones that the graph's cases use. Parameters and buffers are copied from one to the other by name. Every
+file here with a list `CASES` takes part.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from tests.cases.table import Case as Case
+from tests.cases.table import Inputs as Inputs
+
+_families = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
+CASES: list[Case] = [case for family in _families for case in getattr(family, "CASES", [])]
+
+_named: set[str] = set()
+# The first row of each primitive, for what does not depend on a layer's arguments.
+FIRST = [case for case in CASES if set(case.primitives) - _named and not _named.update(case.primitives)]
