@@ -7,7 +7,7 @@ from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel
 
-__all__ = ["embedding", "embedding_backward", "embedding_renormalized"]
+__all__ = ["embedding", "embedding_backward", "embedding_backward_", "embedding_renormalized"]
 
 _embedding = direct(torch.ops.aten.embedding.default)
 
@@ -30,6 +30,21 @@ def embedding_backward(
     padding_idx: a row that gets nothing; -1 for none.
     scale_grad_by_freq: the mean over those places in place of the sum.
     """
+    weight_gradient = grad.new_zeros(num_embeddings, grad.shape[-1])
+    return weight_gradient.index_add(0, *_by_row(grad, input, num_embeddings, padding_idx, scale_grad_by_freq))
+
+
+def embedding_backward_(
+    sum: Tensor, grad: Tensor, input: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False
+) -> Tensor:
+    """`embedding_backward`, added to `sum` (V, D) without another tensor of its size."""
+    return sum.index_add_(0, *_by_row(grad, input, sum.shape[0], padding_idx, scale_grad_by_freq))
+
+
+def _by_row(
+    grad: Tensor, input: Tensor, num_embeddings: int, padding_idx: int, scale_grad_by_freq: bool
+) -> tuple[Tensor, Tensor]:
+    """Numbers of rows (N), and what each gets (N, D)."""
     rows = input.reshape(-1)
     grad = grad.reshape(rows.shape[0], grad.shape[-1])
     if scale_grad_by_freq:
@@ -37,7 +52,7 @@ def embedding_backward(
         grad = grad / count[rows].unsqueeze(1)
     if padding_idx >= 0:
         grad = torch.where((rows == padding_idx).unsqueeze(1), 0, grad)
-    return grad.new_zeros(num_embeddings, grad.shape[1]).index_add(0, rows, grad)
+    return rows, grad
 
 
 def embedding_renormalized(rows: Tensor, max_norm: float, norm_type: float = 2.0) -> Tensor:

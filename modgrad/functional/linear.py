@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from modgrad.functional.kernel import kernel
-from modgrad.functional.product import affine, product
+from modgrad.functional.product import add_product_, affine, product
 
-__all__ = ["linear", "linear_grad_bias", "linear_grad_input", "linear_grad_weight"]
+__all__ = ["linear", "linear_grad_bias", "linear_grad_input", "linear_grad_weight", "linear_grad_weight_"]
 
 
 @kernel(affine)
@@ -32,6 +32,14 @@ def linear_grad_weight(grad: Tensor, input: Tensor) -> Tensor:
         grad = grad.reshape(-1, grad.shape[-1])
         input = input.reshape(-1, input.shape[-1])
     return product(grad.mT, input)
+
+
+def linear_grad_weight_(sum: Tensor, grad: Tensor, input: Tensor) -> None:
+    """`linear_grad_weight`, added to `sum` (O, I) without another tensor of its size."""
+    if grad.dim() != 2:
+        grad = grad.reshape(-1, grad.shape[-1])
+        input = input.reshape(-1, input.shape[-1])
+    add_product_(sum, grad.mT, input)
 
 
 def linear_grad_bias(grad: Tensor) -> Tensor:

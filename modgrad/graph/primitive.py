@@ -44,14 +44,18 @@ class Primitive(Module):
         same, written into the memory of `grad`, which is nobody else's then.
     parameter_gradients(call, *grads): name -> dL/d(parameter), for those of its own parameters where
         `call.wants(name)`. A primitive that has no parameters leaves it out.
+    parameter_gradients_(call, grad, gradients): may be there beside it in a primitive of one output: the same, added to
+        what has come for all of these before, gradients[name], in its memory. For large ones that are used often.
     """
 
     backward_: Any = None
+    parameter_gradients_: Any = None
 
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
-        if "backward" in cls.__dict__ and "backward_" not in cls.__dict__:
-            cls.backward_ = None  # a subclass's own backward is not what its base class's writes in place
+        for name in ("backward", "parameter_gradients"):
+            if name in cls.__dict__ and name + "_" not in cls.__dict__:
+                setattr(cls, name + "_", None)  # a subclass's own is not what its base class's writes in place
 
     def forward(self, call: Call, *inputs: Any) -> Any:
         raise RuntimeError(f"{type(self).__name__} has no forward: write def forward(self, call, ...)")

@@ -143,7 +143,10 @@ def _leave(  # noqa: PLR0912, PLR0915
                 else:
                     results, grad = module.backward_(call, grad), None
             if call.parameters:
-                of_parameters = module.parameter_gradients(call, grad)
+                if module.parameter_gradients_ is None or not unshared or not _at_rest(call.parameters):
+                    of_parameters = module.parameter_gradients(call, grad)
+                else:
+                    module.parameter_gradients_(call, grad, {name: p.grad for name, p in call.parameters.items()})
         if not retain:
             call.free()
         if of_parameters is not None:
@@ -278,6 +281,15 @@ def _holders(gradient: Tensor) -> tuple[int, int, int]:
         gradient._use_count(),  # type: ignore[attr-defined]
         _storage_use_count(_storage_id(gradient)),
     )
+
+
+def _at_rest(parameters: dict[str, Any]) -> bool:
+    """Whether each of these has a gradient that nobody else holds, which may be added to where it is."""
+    for parameter in parameters.values():
+        gradient = parameter.grad
+        if gradient is None or _holders(gradient) != _AT_REST:
+            return False
+    return True
 
 
 def _count_at_rest() -> tuple[int, int, int]:

@@ -120,6 +120,11 @@ class Embedding(Primitive):
         gradient = functional.embedding_backward(grad, input, self.num_embeddings, padding, self.scale_grad_by_freq)
         return {"weight": gradient}
 
+    def parameter_gradients_(self, call: Call, grad: Tensor, gradients: dict[str, Tensor]) -> None:
+        (input,) = call.saved
+        padding = -1 if self.padding_idx is None else self.padding_idx
+        functional.embedding_backward_(gradients["weight"], grad, input, padding, self.scale_grad_by_freq)
+
     def _renormalize(self, input: Tensor, max_norm: float) -> None:
         rows = input.unique()
         taken = self.weight.index_select(0, rows)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modgrad.functional import linear, linear_grad_bias, linear_grad_input, linear_grad_weight
+from modgrad.functional import linear, linear_grad_bias, linear_grad_input, linear_grad_weight, linear_grad_weight_
 from modgrad.graph import Call, Module, Parameter, Primitive
 from modgrad.nn import init
 
@@ -54,6 +54,13 @@ class Linear(Primitive):
             "weight": linear_grad_weight(grad, input) if "weight" in call.parameters else None,
             "bias": linear_grad_bias(grad) if "bias" in call.parameters else None,
         }
+
+    def parameter_gradients_(self, call: Call, grad: Tensor, gradients: dict[str, Tensor]) -> None:
+        input, _ = call.saved
+        if "weight" in gradients:
+            linear_grad_weight_(gradients["weight"], grad, input)
+        if "bias" in gradients:
+            gradients["bias"].add_(linear_grad_bias(grad))
 
     def _explained(self, input: Tensor) -> Exception | None:
         if input.dim() == 0 or input.shape[-1] != self.in_features:

@@ -1,4 +1,4 @@
-"""Elementwise gradients are written into the memory of the upstream gradient where the walk alone holds it."""
+"""Gradients written into memory that the walk alone holds: elementwise ones, and parameters' later ones."""
 
 from __future__ import annotations
 
@@ -129,3 +129,100 @@ def test_a_subclass_with_its_own_backward_is_asked() -> None:
     leaf = nn.Variable(-torch.ones(4))
     nn.Sequential(Seen(), Straight(), Seen())(leaf).backward(torch.ones(4))
     assert torch.equal(leaf.grad_v, torch.full((4,), 2.0))
+
+
+# Parameters' gradients, added to what has come before
+
+
+USED_OFTEN: list[tuple[Callable[[], nn.Primitive], Callable[[], Tensor]]] = [
+    (lambda: nn.Linear(3, 4), lambda: torch.randn(5, 3)),
+    (lambda: nn.Linear(3, 4), lambda: torch.randn(2, 5, 3)),
+    (lambda: nn.Linear(3, 4, bias=False), lambda: torch.randn(3)),
+    (lambda: nn.Embedding(3, 4), lambda: torch.tensor([[0, 2, 2], [1, 2, 0]])),
+    (lambda: nn.Embedding(3, 4, padding_idx=2), lambda: torch.tensor([0, 2, 2], dtype=torch.int32)),
+    (lambda: nn.Embedding(3, 4, scale_grad_by_freq=True), lambda: torch.tensor([0, 2, 2])),
+]
+used_often = pytest.mark.parametrize(("make", "batch"), USED_OFTEN, ids=[str(make()) for make, _ in USED_OFTEN])
+
+
+def _upstream(y: Any) -> Tensor:
+    return upstream(y).to(y.dtype)
+
+
+def _gradients(module: nn.Primitive, batches: list[Tensor]) -> list[Tensor]:
+    """Of each batch by itself, from nothing."""
+    sums = [torch.zeros_like(p) for p in module.parameters()]
+    for batch in batches:
+        module.zero_grad()
+        y = module(batch)
+        y.backward(_upstream(y))
+        sums = [total + p.grad_v for total, p in zip(sums, module.parameters(), strict=True)]
+    module.zero_grad()
+    return sums
+
+
+@used_often
+def test_later_gradients_are_added_where_the_first_is(
+    make: Callable[[], nn.Primitive], batch: Callable[[], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = make().double()
+    batches = [x.double() if x.is_floating_point() else x for x in (batch(), batch(), batch())]
+    wanted = _gradients(module, batches)
+    for x in batches:
+        y = module(x)
+        y.backward(_upstream(y))
+        where = [p.grad_v.data_ptr() for p in module.parameters()]
+        monkeypatch.setattr(type(module), "parameter_gradients", None)  # which is not asked again
+    assert where == [p.grad_v.data_ptr() for p in module.parameters()]
+    for parameter, total in zip(module.parameters(), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad_v, total, rtol=1e-12, atol=1e-13)
+
+
+@used_often
+def test_a_first_gradient_that_somebody_has_stays(
+    make: Callable[[], nn.Primitive], batch: Callable[[], Tensor]
+) -> None:
+    module, x = make(), batch()
+    y = module(x)
+    y.backward(_upstream(y))
+    held = [p.grad_v for p in module.parameters()]
+    before = [g.clone() for g in held]
+    y = module(x)
+    y.backward(_upstream(y))
+    for mine, then, parameter in zip(held, before, module.parameters(), strict=True):
+        assert torch.equal(mine, then)
+        torch.testing.assert_close(parameter.grad_v, 2 * then)
+
+
+def test_a_frozen_bias_gets_nothing() -> None:
+    module = nn.Linear(3, 4)
+    module.bias.grad_f = False
+    for _ in range(2):
+        module(torch.ones(2, 3)).sum().backward()
+    assert module.bias.grad_v is None
+    assert torch.equal(module.weight.grad_v, torch.full((4, 3), 4.0))
+
+
+def test_an_embedding_tied_to_the_last_layer() -> None:
+    """Its rows are added to what the last layer has given."""
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wte, self.head = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
+            self.head.weight = self.wte.weight
+
+        def forward(self, x: Any) -> Any:
+            return self.head(torch.tanh(self.wte(x)))
+
+    tied, x = Tied().double(), torch.tensor([4, 0, 0])
+    with pytest.MonkeyPatch.context() as patch:
+        asked: list[str] = []
+        add = nn.Embedding.parameter_gradients_
+        patch.setattr(nn.Embedding, "parameter_gradients_", lambda *a: (asked.append("in place"), add(*a)))
+        y = tied(x)
+        y.backward(_upstream(y))
+    assert asked == ["in place"]
+    weight = tied.wte.weight.detach().clone().requires_grad_()
+    (torch.tanh(weight[x]) @ weight.t()).backward(_upstream(y))
+    torch.testing.assert_close(tied.wte.weight.grad_v, weight.grad, rtol=1e-12, atol=1e-13)
