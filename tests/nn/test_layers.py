@@ -143,7 +143,7 @@ def arguments(layer: Any) -> list[tuple[str, Any]]:
 def test_arguments_are_pytorchs() -> None:
     """By name, order and default: a model is ported by changing the import. (What PyTorch adds later is not asked.)"""
     own = {"Buffer", "Parameter"}  # a tensor is needed, and grad_f stands for PyTorch's switch
-    for name in set(nn.__all__) - own:
+    for name in set(vars(nn)) - own:
         mine, twin = getattr(nn, name), getattr(torch.nn, name, None)
         if twin is None or not isinstance(mine, type):
             continue
