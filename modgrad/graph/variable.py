@@ -146,7 +146,11 @@ class Parameter(Tensor):
 
     def __new__(cls, data: Any, grad_f: bool = True) -> Parameter:
         value: Any = _raw(data, "Parameter")
-        parameter = value.view_as(value) if mode.tracing else value.as_subclass(cls)
+        if mode.tracing:
+            parameter = value.view_as(value)
+        else:  # `as_subclass` would make a view, which holds on to this memory when it is given other data, as by `.to`
+            parameter = value.data
+            parameter.__class__ = cls
         parameter.grad_f = grad_f
         if mode.tracing:
             parameter.grad_v = None

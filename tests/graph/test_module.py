@@ -7,6 +7,7 @@ import io
 import pickle
 from collections import OrderedDict
 from typing import Any
+from weakref import ref
 
 import pytest
 import torch
@@ -309,3 +310,13 @@ def test_containers() -> None:
     assert list(named.keys()) == ["b"]
     named.clear()
     assert len(named) == 0
+
+
+@pytest.mark.parametrize("convert", [lambda m: m.double(), lambda m: m.to(memory_format=torch.channels_last)])
+def test_converted_parameters_let_go_of_their_earlier_memory(convert: Any) -> None:
+    module = nn.Conv2d(2, 3, 2)
+    earlier = ref(module.weight.data.untyped_storage())
+    bases = [p._base for p in module.parameters()]
+    assert bases == [None, None]
+    convert(module)
+    assert earlier() is None
