@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 from benchmarks import compiled
 from benchmarks.harness import Contestant, Goal
-from benchmarks.training import Task, by_modgrad, by_pytorch, later, prepare
+from benchmarks.training import Task, by_least_memory, by_modgrad, by_pytorch, later, prepare
 
 JAX = find_spec("jax") is not None
 TOGETHER = 10  # training steps in one call, where several are
@@ -47,6 +47,19 @@ def of_modgrad(
             )
         )
     return rows
+
+
+def of_least_memory(
+    task: Task, marked: Callable[[Any], Iterable[Any]], goal: Goal, words: str = "", **layout: Any
+) -> Contestant:
+    """modgrad with all that saves memory. marked: the blocks of a model that are computed again in backward."""
+    return Contestant(
+        f"modgrad{words}, recompute, fuse_update",
+        partial(by_least_memory, task, marked, **layout),
+        goal=goal,
+        prepare=partial(prepare, task),
+        modules=("modgrad.step",),
+    )
 
 
 def of_pytorch(task: Task, settings: Settings = FUSED, words: str = "") -> list[Contestant]:

@@ -13,11 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-import modgrad.nn
-import modgrad.optim
-from benchmarks.contestants import FUSED, MEDIUM, of_jax, of_modgrad, of_pytorch, of_torch_compile, of_whole_step
-from benchmarks.harness import Contestant, Goal, Step, Workload
-from benchmarks.training import Task, cross_entropy, data, later, parts, prepare, weights
+from benchmarks.contestants import (
+    FUSED,
+    MEDIUM,
+    of_jax,
+    of_least_memory,
+    of_modgrad,
+    of_pytorch,
+    of_torch_compile,
+    of_whole_step,
+)
+from benchmarks.harness import Goal, Workload
+from benchmarks.training import Task, cross_entropy, weights
 
 CHUNK = 128  # tokens
 
@@ -109,24 +116,9 @@ def batch(size: Size, sequences: int, generator: Generator) -> tuple[Tensor, Ten
     return tokens[:, :-1].contiguous(), tokens[:, 1:].flatten()
 
 
-def by_least_memory(task: Task) -> Step:
-    """modgrad, with all that saves memory: blocks recomputed in backward, each parameter updated within it."""
-    model, criterion, optimizer = parts(modgrad.nn, modgrad.optim, task)
-    for block in model.blocks:
-        modgrad.nn.recompute(block)
-    inputs, targets = data(task)
-    step = later("modgrad.step", "TrainingStep", model, criterion, optimizer, fuse_update=True)
-    return lambda: step(inputs, targets)
-
-
-def of_least_memory(task: Task, words: str, goal: Goal) -> Contestant:
-    return Contestant(
-        f"modgrad{words}, recompute, fuse_update",
-        partial(by_least_memory, task),
-        goal=goal,
-        prepare=partial(prepare, task),
-        modules=("modgrad.step",),
-    )
+def blocks(model: Any) -> Any:
+    """What is computed again in backward, where memory counts."""
+    return model.blocks
 
 
 def workload(
@@ -151,7 +143,7 @@ def workload(
     contestants = [
         *of_modgrad(plain, eager, whole, together=not large),
         *(of_modgrad(frugal, eager, whole, words, together=False) if large else []),
-        *([of_least_memory(frugal, words, eager)] if large else []),
+        *([of_least_memory(frugal, blocks, eager, words)] if large else []),
         *of_pytorch(plain, FUSED | MEDIUM),
         *(of_pytorch(frugal, FUSED | MEDIUM, words) if large else []),
         of_torch_compile(plain),

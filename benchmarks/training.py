@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -119,6 +119,16 @@ def by_pytorch(task: Task, precision: str = "highest", **setting: Any) -> Step:
             torch.set_float32_matmul_precision("highest")
 
     return with_precision
+
+
+def by_least_memory(task: Task, marked: Callable[[Any], Iterable[Any]], channels_last: bool = False) -> Step:
+    """modgrad with these blocks computed again in backward, and each parameter updated within it."""
+    model, criterion, optimizer = parts(modgrad.nn, modgrad.optim, task, channels_last)
+    inputs, targets = inputs_for(task, channels_last)
+    for block in marked(model):
+        modgrad.nn.recompute(block)
+    step = later("modgrad.step", "TrainingStep", model, criterion, optimizer, fuse_update=True)
+    return lambda: step(inputs, targets)
 
 
 def by_modules(nn: Any, optim: Any, task: Task, channels_last: bool = False, **setting: Any) -> Step:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from modgrad.graph.call import COMPUTED_AGAIN, Call, Plain
+from modgrad.graph.call import COMPUTED_AGAIN, Call, Plain, stand_in_for
 from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode, switched
 
@@ -116,16 +116,18 @@ class ComputedAgain:
     """Stands for the output of a marked primitive in what later calls have saved.
 
     When the first of them needs it, it is computed again, once, and put into all of them. It keeps the primitive's
-    inputs, which most primitives keep anyway, and only weakly the output itself: while somebody else holds that, it is
-    taken from there.
+    inputs, which most primitives keep anyway, or what stands for them in turn (once: a longer chain would be run from
+    its beginning for each value); and only weakly the output itself: while somebody else holds that, it is taken
+    from there.
     """
 
-    __slots__ = ("conditions", "consumers", "inputs", "module", "reference", "version", "versions")
+    __slots__ = ("chained", "conditions", "consumers", "inputs", "module", "reference", "version", "versions")
     _version = None  # no tensor's: so the walk's check of versions stops here
 
     def __init__(self, module: Any, inputs: tuple[Any, ...], versions: list[Any], conditions: Conditions) -> None:
         self.module = module
         self.inputs = inputs
+        self.chained = any(type(x) is ComputedAgain for x in inputs)
         self.versions = versions  # of the inputs, parameters, and buffers that forward left alone
         self.conditions = conditions
         self.consumers: list[tuple[Any, int]] = []  # weak reference to a call, position among what it saved
@@ -144,36 +146,55 @@ class ComputedAgain:
         value = self.reference()
         if value is not None:
             COMPUTED_AGAIN.pop(id(value), None)
-        if value is None or value._version != self.version:
-            value = self._compute()
+        value = self.value()
         for reference, position in consumers:
             call = reference()
             if call is not None and not call.freed:
                 call.saved = (*call.saved[:position], value, *call.saved[position + 1 :])
                 call.versions[position] = value._version
 
+    def value(self) -> Tensor:
+        """The output as it was: from whoever still holds it, or computed again."""
+        value = self.reference()
+        if value is None or value._version != self.version:
+            value = self._compute()
+            self.reference, self.version = ref(value), value._version
+        return value
+
     def _compute(self) -> Tensor:
         watched = (*self.inputs, *self.conditions.parameters, *self.conditions.unchanged)
         for tensor, version in zip(watched, self.versions, strict=True):
-            if version is not None and tensor._version != version:
+            if type(tensor) is not ComputedAgain and version is not None and tensor._version != version:
                 raise RuntimeError(
                     f"recompute({self.module}): {describe(tensor)}, which its output is to be computed again from, was "
                     "changed in place after forward, so the gradient would be wrong. Change a clone of it, or change "
                     "it after backward"
                 )
         call = Call(self.module, [Plain(None)] * len(self.inputs), {}, False)
+        inputs = [x.value() if type(x) is ComputedAgain else x for x in self.inputs]
         with self.conditions.again(), _plainly():
-            return self.module.forward(call, *self.inputs)
+            return self.module.forward(call, *inputs)
 
 
 def forward_to_be_repeated(module: Any, call: Call, *inputs: Any) -> Any:
-    """`module.forward(call, *inputs)` of a marked primitive: its output, if one tensor that it did not save itself,
-    will not be kept by the calls that save it."""
+    """`module.forward(call, *inputs)` of a marked primitive: its output, if one tensor, will not be kept by the calls
+    that save it. By itself, as one that tells its derivative by its output, only if its input need not be kept either.
+    """
     conditions = Conditions(module, inputs)
     versions = [x._version if isinstance(x, Tensor) else None for x in (*inputs, *conditions.parameters)]
+    kept = tuple(map(_as_kept, inputs))
     output = module.forward(call, *inputs)
     conditions.settle()
-    if type(output) is Tensor and not any(output is tensor for tensor in call.saved):
+    own = type(output) is Tensor and any(output is tensor for tensor in call.saved)
+    if type(output) is Tensor and (not own or any(type(x) is ComputedAgain for x in kept)):
         versions += [buffer._version for buffer in conditions.unchanged]
-        ComputedAgain(module, inputs, versions, conditions).stand_for(output)
+        ComputedAgain(module, kept, versions, conditions).stand_for(output)
+        if own:
+            call.let_go()
     return output
+
+
+def _as_kept(x: Any) -> Any:
+    """An input of a marked primitive, or what stands for it."""
+    stand_in = stand_in_for(x) if isinstance(x, Tensor) else None
+    return x if stand_in is None or stand_in.chained else stand_in

@@ -111,14 +111,14 @@ class Call:
         self.versions = versions
         self.saved = tensors
         if COMPUTED_AGAIN:
-            self._let_go()
+            self.let_go()
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
         """Keep no value that can be computed again, but what stands for it."""
         saved = list(self.saved)
         for position, tensor in enumerate(saved):
-            stand_in = COMPUTED_AGAIN.get(id(tensor))
-            if stand_in is not None and stand_in.reference() is tensor and stand_in.version == tensor._version:
+            stand_in = stand_in_for(tensor)
+            if stand_in is not None:
                 saved[position] = stand_in
                 self.versions[position] = -1  # which no stand-in has: the walk will ask it for the value
                 stand_in.consumers.append((weakref.ref(self), position))
@@ -169,3 +169,11 @@ _NOTHING: list[Any] = []  # replaced, never changed
 
 # Living values that can be computed again: id -> what stands for the value where a call saves it. See `again`.
 COMPUTED_AGAIN: dict[int, Any] = {}
+
+
+def stand_in_for(tensor: Any) -> Any:
+    """What stands for this very value, or None."""
+    stand_in = COMPUTED_AGAIN.get(id(tensor))
+    if stand_in is not None and stand_in.reference() is tensor and stand_in.version == tensor._version:
+        return stand_in
+    return None

@@ -35,7 +35,8 @@ def recompute(module: M, on: bool = True) -> M:
 
     Gives back the same module. A composite keeps its inputs only, and runs a second time in backward: memory for time.
     A primitive's output (of a norm, an activation) is not kept by those that save it, and computed again for the first
-    of them; one that saves its own output, as ReLU does, gains nothing and is left as it is.
+    of them. One that saves its own output, as ReLU does, would keep its input instead, and is left as it is unless that
+    need not be kept either: mark both BatchNorm2d and the ReLU behind it.
 
     Its parameters, the buffers that it only reads, and its inputs must not change in place before backward, which is
     found. `training`, the buffers that it changes and the random numbers it draws are what they were. Whatever else its

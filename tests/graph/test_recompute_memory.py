@@ -131,3 +131,40 @@ def test_a_marked_value_into_a_marked_composite() -> None:
     y = model(torch.ones(5, 4))
     assert model[1].ran[-1]() is None
     y.sum().backward()
+
+
+def _norm_and_relu() -> nn.Sequential:
+    layers = [nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2), nn.ReLU()]
+    return nn.Sequential(*layers, *copy.deepcopy(layers), nn.Conv2d(2, 2, 3, padding=1))
+
+
+def _mark_norms_and_relus(model: Any) -> None:
+    for module in model:
+        if isinstance(module, (nn.BatchNorm2d, nn.ReLU)):
+            nn.recompute(module)
+
+
+def test_memory_of_a_norm_and_the_activation_behind_it() -> None:
+    """ReLU has saved its output, and needs its input to compute it again; which BatchNorm2d need not keep either."""
+    plain, marked = _norm_and_relu(), _norm_and_relu()
+    _mark_norms_and_relus(marked)
+    x = torch.randn(8, 2, 16, 16)
+    value = x.numel() * x.element_size()
+    after, _ = held(plain, x)
+    after_marked, _ = held(marked, x)
+    assert after >= 5 * value
+    assert after_marked <= 3.1 * value, "one value for each convolution"
+    assert not COMPUTED_AGAIN
+
+
+def test_a_norm_and_the_activation_behind_it_give_the_same() -> None:
+    assert_the_same(_norm_and_relu(), _mark_norms_and_relus, step((3, 2, 4, 4)))
+
+
+def test_a_long_chain_of_marked_activations() -> None:
+    """Each value is computed again from one before at most, not from the beginning."""
+    model = nn.Sequential(*(layer for _ in range(20) for layer in (Doubled(), nn.Tanh())), nn.Linear(4, 4))
+    assert_the_same(model, lambda m: [nn.recompute(module) for module in m], step((2, 4)))
+    y = model(nn.Variable(torch.ones(2, 4)))
+    y.sum().backward()
+    assert all(len(module.ran) <= 5 for module in model if isinstance(module, Doubled))
