@@ -72,10 +72,19 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join([head, "| " + " | ".join("-" * width for width in widths) + " |", *body])
 
 
-def section(results: Sequence[Result]) -> str:
-    """The results of one workload, at one number of threads each, under its title."""
+def section(results: Sequence[Result], load: float) -> str:
+    """The results of one workload, at one number of threads each, under its title. load: of the machine, before."""
     runs = (f"{_several(r.threads, 'thread')}: {r.rounds} rounds of {_several(r.steps, 'step')}" for r in results)
-    return f"## {results[0].title}\n`--only {results[0].workload}`. {'; '.join(runs)}.\n\n{table(results)}\n"
+    when = f"`--only {results[0].workload}`, {date.today().isoformat()}, load before {load:.2f}"
+    return f"## {results[0].title}\n{when}. {'; '.join(runs)}.\n\n{table(results)}\n"
+
+
+def sections_of(path: Path | None) -> dict[str, str]:
+    """What a page that was written here tells of each workload, by name."""
+    if path is None or not path.exists():
+        return {}
+    _, *parts = path.read_text().split("\n## ")
+    return {part.split("`--only ", 1)[1].split("`", 1)[0]: f"## {part}" for part in parts}
 
 
 def _several(number: int, what: str) -> str:
@@ -93,7 +102,6 @@ def machine() -> list[tuple[str, str]]:
         ("torch", torch.__version__),
         ("JAX", jax),
         ("modgrad", modgrad.__version__),
-        ("Date", date.today().isoformat()),
     ]
 
 
@@ -111,13 +119,12 @@ def refusal(workload: Workload, error: Exception) -> str:
     return f"## {workload.title}\n`--only {workload.name}`. Not measured: {error}\n"
 
 
-def page(sections: Sequence[str], effort: Effort, command: str, load: float) -> str:
-    """docs/benchmarks.md. sections: what is told of each workload. load: of the machine, before the first of them."""
-    facts = [*machine(), ("Load before", f"{load:.2f}"), ("Command", f"`{command}`")]
+def page(sections: Sequence[str], effort: Effort) -> str:
+    """docs/benchmarks.md. sections: what is told of each workload."""
     parts = [
         "# Benchmarks",
-        "Written by `python -m benchmarks` (`make bench`), not by hand.",
-        "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in facts)]),
+        "Written by `python -m benchmarks` (`make bench` for all); each section says when it was measured.",
+        "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in machine())]),
         HOW.format(agreement=effort.agreement),
         *sections,
     ]

@@ -34,7 +34,7 @@ from benchmarks.harness import (
     run_here,
 )
 from benchmarks.process import begin
-from benchmarks.report import page, processor, rows, section
+from benchmarks.report import page, processor, rows, section, sections_of
 from benchmarks.training import prepare, start, weights
 
 TINY = Effort(rounds=3, block=1e-5, agreement=20)
@@ -265,11 +265,11 @@ def test_what_was_not_measured_is_a_dash() -> None:
     assert rows([Result("a", "", 1, 10, (timing,))])[1][5:] == ["-", "-", "-", "-"]
 
 
-def test_the_page_has_every_row_the_machine_and_the_command() -> None:
+def test_the_page_has_every_row_and_the_machine() -> None:
     sections = [[result("a", 1, modgrad=10, PyTorch=12)], [result("b", t, modgrad=30, PyTorch=20) for t in (1, 2)]]
-    text = page(list(map(section, sections)), TINY, "python -m benchmarks", load=0.5)
+    text = page([section(results, 0.5) for results in sections], TINY)
     assert text.count("| modgrad ") == text.count("| PyTorch ") + 1 == 4  # one more: modgrad's version
-    for part in (torch.__version__, processor(), "`python -m benchmarks`", "Title of a", "Title of b", "0.67 (slower)"):
+    for part in (torch.__version__, processor(), "load before 0.50", "Title of a", "Title of b", "0.67 (slower)"):
         assert part in text
     assert ("its rows are left out" in text) == (find_spec("jax") is None)
 
@@ -295,7 +295,6 @@ def test_the_command_writes_a_page(
         for text in (printed, output.read_text()):
             for threads in (1, 2):
                 assert f"| {threads}       | {contestant.name} " in text
-    assert f"`python -m benchmarks {' '.join(command)}`" in output.read_text()
     if sys.platform.startswith("linux") and shutil.which("cc"):
         assert printed.count(" kB ") == len(small.contestants)
 
@@ -320,11 +319,26 @@ def test_the_command_lists_the_workloads(capsys: pytest.CaptureFixture[str]) -> 
     assert all(f"{name} " in printed and workload.title in printed for name, workload in WORKLOADS.items())
 
 
-def test_only_complete_runs_write_the_page_in_docs() -> None:
-    assert __main__.parse([]).output == __main__.PAGE
-    for partly in (["--quick"], ["--only", "mlp-sgd"], ["--threads", "1"], ["--device", "cuda"]):
+def test_what_is_not_measured_anew_stays_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "page.md"
+    medians = {"modgrad": 10, "PyTorch": 12}
+    names = ["policy-1", "mlp-sgd", "conv"]
+    path.write_text(page([section([result(name, 1, **medians)], 0.25) for name in names], TINY))
+    monkeypatch.setattr(__main__, "run", lambda workload, *_, **__: result(workload.name, 1, modgrad=77, PyTorch=12))
+    __main__.main(["--quick", "--only", "conv", "mlp-adam", "--threads", "1", "--output", str(path)])
+    told = sections_of(path)
+    assert list(told) == ["mlp-sgd", "mlp-adam", "policy-1", "conv"]
+    assert ["77.0" in told[name] for name in told] == [False, True, False, True]
+    assert all("load before 0.25" in told[name] for name in ("mlp-sgd", "policy-1"))
+    assert sections_of(tmp_path / "absent") == {}
+
+
+def test_what_is_written_into_docs() -> None:
+    for all_of_it in ([], ["--threads", "1"], ["--only", "mlp-sgd", "--update"]):
+        assert __main__.parse(all_of_it).output == __main__.PAGE
+    for partly in (["--quick"], ["--only", "mlp-sgd"], ["--device", "cuda"]):
         assert __main__.parse(partly).output is None
-    for wrong in (["--only", "mpl"], ["--threads", "0"]):
+    for wrong in (["--only", "mpl"], ["--threads", "0"], ["--quick", "--update"]):
         with pytest.raises(SystemExit):
             __main__.parse(wrong)
 
