@@ -1,8 +1,8 @@
 """Convolution and transposed convolution in one, two and three dimensions, with their derivatives apart.
 
 Shapes: input (N, C, *), weight (O, C / groups, *), output (N, O, *), where * are the 1 to 3 dimensions of space;
-stride, padding, dilation and output padding have a number for each of them. A transposed convolution takes the weight of the
-convolution that goes the other way: weight (C, O / groups, *). Each is the other's derivative towards the input.
+stride, padding, dilation and output padding have a number for each of them. A transposed convolution takes the weight
+of the convolution that goes the other way: weight (C, O / groups, *). Each is the other's derivative towards the input.
 """
 
 from __future__ import annotations

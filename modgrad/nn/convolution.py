@@ -18,30 +18,36 @@ __all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "
 Given = int | Sequence[int]
 SPACE = {1: "L", 2: "H, W", 3: "D, H, W"}
 _MODES = ("zeros", "reflect", "replicate", "circular")
-_NO_PADS: Numbers = ()
+Pads = tuple[Numbers, str] | None
 
 
-def padded_first(
-    who: str, padding: str, kernel: Numbers, stride: Numbers, dilation: Numbers
-) -> tuple[Numbers, Numbers]:
-    """What padding="same" or "valid" comes to: what goes on both sides; and what goes on the far side only, where "same"
-    needs an odd number, as (before, after) of each dimension, the last one's first."""
+def padded_first(who: str, padding: str, kernel: Numbers, stride: Numbers, dilation: Numbers) -> tuple[Numbers, Pads]:
+    """What padding="same" or "valid" comes to: what goes on both sides; and what goes on the far side only, where
+    "same" needs an odd number, as (before, after) of each dimension, the last one's first."""
     none = (0,) * len(kernel)
     if padding == "valid":
-        return none, _NO_PADS
+        return none, None
     if padding != "same":
         raise ValueError(f"{who}(padding={padding!r}): expected numbers, 'valid' or 'same'")
     if any(s != 1 for s in stride):
         raise ValueError(f"{who}(padding='same') keeps the size only for a stride of 1, got {stride}")
     total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     uneven = tuple(pad for t in reversed(total) for pad in (0, t % 2))
-    return tuple(t // 2 for t in total), uneven if any(uneven) else _NO_PADS
+    return tuple(t // 2 for t in total), (uneven, "zeros") if any(uneven) else None
+
+
+def named(error: RuntimeError, who: Any, input: Tensor) -> RuntimeError:
+    """The kernel's error, with whose it is before what it says. One of a class of its own, as out of memory, stays."""
+    if type(error) is not RuntimeError:
+        return error
+    return RuntimeError(f"{who} was given an input of shape {tuple(input.shape)}: {error}")
 
 
 class Convolving(Primitive):
     """What layers and functions share: a convolution, of an input that may have to be padded first.
 
-    `how` are the numbers that the functions take after their tensors. Keeps the input, not the padded one.
+    how: the numbers that the functions take after their tensors. pads: what is padded first, as (before, after) of each
+    dimension, the last one's first, and by what mode; or None. Keeps the input, not the padded one.
     """
 
     functions: ClassVar[tuple[Any, Any, Any]] = (
@@ -51,40 +57,44 @@ class Convolving(Primitive):
     )
 
     def convolve(
-        self, call: Any, input: Tensor, weight: Tensor, bias: Tensor | None, how: Any, pads: Numbers, mode: str
+        self, call: Any, input: Tensor, weight: Tensor, bias: Tensor | None, how: tuple[Any, ...], pads: Pads
     ) -> Tensor:
-        call.how, call.pads, call.mode = how, pads, mode
-        call.input_shape, call.weight_shape = input.shape, weight.shape
-        if pads:
-            input = functional.pad_for_convolution(input, pads, mode)
+        call.laid = how, pads, input.shape, weight.shape
+        if pads is not None:
+            input = functional.pad_for_convolution(input, *pads)
         output: Tensor = self.functions[0](input, weight, bias, *how)
         return output
 
     def input_gradient(self, call: Any, grad: Tensor, weight: Tensor) -> Tensor:
-        shape, pads = call.input_shape, call.pads
+        how, pads, shape, _ = call.laid
         single = grad.dim() < weight.dim()
         if single:
             grad, shape = grad.unsqueeze(0), (1, *shape)
-        if not pads:
-            gradient: Tensor = self.functions[1](grad, shape, weight, *call.how)
-        else:
-            d = len(shape) - len(pads) // 2
-            more = [before + after for before, after in zip(pads[-2::-2], pads[::-2], strict=True)]
-            padded = (*shape[:d], *(size + m for size, m in zip(shape[d:], more, strict=True)))
-            gradient = self.functions[1](grad, padded, weight, *call.how)
-            gradient = functional.pad_for_convolution_backward(gradient, shape, pads, call.mode)
+        gradient: Tensor = self.functions[1](grad, _padded(shape, pads), weight, *how)
+        if pads is not None:
+            gradient = functional.pad_for_convolution_backward(gradient, shape, *pads)
         return gradient.squeeze(0) if single else gradient
 
     def weight_gradient(self, call: Any, grad: Tensor, input: Tensor) -> Tensor:
-        if call.pads:
-            input = functional.pad_for_convolution(input, call.pads, call.mode)
-        if grad.dim() < len(call.weight_shape):
+        how, pads, _, shape = call.laid
+        if pads is not None:
+            input = functional.pad_for_convolution(input, *pads)
+        if grad.dim() < len(shape):
             grad, input = grad.unsqueeze(0), input.unsqueeze(0)
-        gradient: Tensor = self.functions[2](grad, input, call.weight_shape, *call.how)
+        gradient: Tensor = self.functions[2](grad, input, shape, *how)
         return gradient
 
     def bias_gradient(self, call: Any, grad: Tensor) -> Tensor:
-        return functional.convolution_grad_bias(grad.unsqueeze(0) if grad.dim() < len(call.weight_shape) else grad)
+        return functional.convolution_grad_bias(grad.unsqueeze(0) if grad.dim() < len(call.laid[3]) else grad)
+
+
+def _padded(shape: Sequence[int], pads: Pads) -> Sequence[int]:
+    """The shape of what has `shape` before it is padded."""
+    if pads is None:
+        return shape
+    more = [before + after for before, after in zip(pads[0][-2::-2], pads[0][::-2], strict=True)]
+    first = len(shape) - len(more)
+    return *shape[:first], *(size + m for size, m in zip(shape[first:], more, strict=True))
 
 
 class _Layer(Convolving):
@@ -136,9 +146,6 @@ class _Layer(Convolving):
         contiguous = torch.empty_like(weight, memory_format=torch.contiguous_format)  # the same numbers in any layout
         init.linear_and_bias_(contiguous, self.bias)
         weight.copy_(contiguous)
-
-    def _keep(self, call: Any, input: Tensor) -> None:
-        call.save(input if "weight" in call.parameters else None, self.weight if call.wanted else None)
 
     def backward(self, call: Any, grad: Tensor) -> Tensor:
         return self.input_gradient(call, grad, call.saved[1])
@@ -205,23 +212,32 @@ class _Convolution(_Layer):
             padded_first(name, padding, self.kernel_size, self.stride, self.dilation)
 
     def forward(self, call: Any, input: Tensor) -> Tensor:
+        stride, padding, dilation = self.stride, self.padding, self.dilation
+        how: Any = stride, padding, dilation, self.groups
+        pads: Pads = None
+        if not (type(stride) is type(padding) is type(dilation) is tuple) or self.padding_mode != "zeros":
+            how, pads = self._worked_out()
+        weight = self.weight
+        call.save(input if "weight" in call.parameters else None, weight if call.wanted else None)
+        try:
+            return self.convolve(call, input, weight, self.bias, how, pads)
+        except RuntimeError as error:
+            raise self._explained(input) or named(error, self, input) from error
+
+    def _worked_out(self) -> tuple[tuple[Any, ...], Pads]:
+        """The convolution's numbers and what is padded first, from attributes in any form, set since too."""
         n, padding = self.dimensions, self.padding
         stride, dilation = one_for_each(self.stride, n), one_for_each(self.dilation, n)
-        pads = _NO_PADS
+        pads: Pads = None
         if isinstance(padding, str):
             padding, pads = padded_first(type(self).__name__, padding, self.kernel_size, stride, dilation)
-        padding = one_for_each(padding, n)
-        if self.padding_mode != "zeros":
-            further = pads[1::2] or (0,) * n
-            sides = zip(reversed(padding), further, strict=True)
-            pads, padding = tuple(pad for p, more in sides for pad in (p, p + more)), (0,) * n
-            pads = pads if any(pads) else _NO_PADS
-        self._keep(call, input)
-        how = stride, padding, dilation, self.groups
-        try:
-            return self.convolve(call, input, self.weight, self.bias, how, pads, self.padding_mode)
-        except RuntimeError as error:
-            raise self._explained(input) or error from error
+        else:
+            padding = one_for_each(padding, n)
+        if self.padding_mode != "zeros":  # which the convolution itself does not know
+            uneven = (0,) * n if pads is None else pads[0][1::2]
+            numbers = tuple(i for p, u in zip(reversed(padding), uneven, strict=True) for i in (p, p + u))
+            padding, pads = (0,) * n, (numbers, self.padding_mode) if any(numbers) else None
+        return (stride, padding, dilation, self.groups), pads
 
 
 class Conv1d(_Convolution):
@@ -295,12 +311,13 @@ class _TransposedConvolution(_Layer):
         output_padding = one_for_each(self.output_padding, n)
         if output_size is not None:
             output_padding = self._output_padding(input, output_size, *numbers)
-        self._keep(call, input)
-        how = *numbers, self.groups, output_padding
+        weight = self.weight
+        call.save(input if "weight" in call.parameters else None, weight if call.wanted else None)
         try:
-            return self.convolve(call, input, self.weight, self.bias, how, _NO_PADS, "zeros")
+            how = *numbers, self.groups, output_padding
+            return self.convolve(call, input, weight, self.bias, how, None)
         except RuntimeError as error:
-            raise self._explained(input) or error from error
+            raise self._explained(input) or named(error, self, input) from error
 
     def _output_padding(
         self, input: Tensor, output_size: Sequence[int], stride: Numbers, padding: Numbers, dilation: Numbers

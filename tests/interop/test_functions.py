@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +53,42 @@ def test_same_as_on_tensors(use: Callable[[Any], Any], shape: tuple[int, ...]) -
     twin.backward(upstream)
     torch.testing.assert_close(y.detach(), twin.detach(), rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(mine.grad_v, theirs.grad, rtol=1e-12, atol=1e-13)
+
+
+def test_convolution_of_any_mix_of_inputs() -> None:
+    """Weight and bias as Parameters, frozen or not, Variables, plain tensors; each gets the gradient that it wants."""
+    start = [torch.randn(shape, dtype=torch.float64) for shape in ((2, 3, 5, 5), (4, 3, 2, 2), (4,))]
+    kinds: list[Callable[[Tensor], Any]] = [nn.Parameter, nn.Variable, lambda x: x, lambda x: nn.Parameter(x, False)]
+    for choice in itertools.product(range(4), repeat=3):
+        mine = [kinds[kind](x.clone()) for kind, x in zip(choice, start, strict=True)]
+        theirs = [x.clone().requires_grad_(kind < 2) for kind, x in zip(choice, start, strict=True)]
+        y, twin = F.conv2d(*mine, stride=2, padding=1), F.conv2d(*theirs, stride=2, padding=1)
+        torch.testing.assert_close(y.detach(), twin.detach(), rtol=1e-12, atol=1e-13)
+        if not twin.requires_grad:
+            assert type(y) is Tensor
+            continue
+        upstream = torch.randn_like(twin)
+        y.backward(upstream)
+        twin.backward(upstream)
+        for a, b, kind in zip(mine, theirs, choice, strict=True):
+            if kind < 2:
+                torch.testing.assert_close(a.grad_v, b.grad, rtol=1e-12, atol=1e-13)
+            else:
+                assert getattr(a, "grad_v", None) is None
+
+
+def test_convolutions_that_do_not_fit() -> None:
+    x, weight = nn.Variable(torch.ones(2, 3, 5, 5)), torch.ones(4, 3, 2, 2)
+    with pytest.raises(ValueError, match=r"conv2d: expected a weight of 4 dimensions, got one of shape \(3, 2, 2\)"):
+        F.conv2d(x, weight[0])
+    with pytest.raises(ValueError, match=r"input of shape \(5, 5\).*expected an input \(N, C, H, W\)"):
+        F.conv2d(x[0, 0], weight)
+    with pytest.raises(TypeError, match=r"torch.float32, torch.float64: write .to\(torch.float32\)"):
+        F.conv2d(x, weight.double())
+    with pytest.raises(RuntimeError, match=r"Convolution was given an input of shape \(2, 3, 5, 5\): .*groups=3"):
+        F.conv2d(x, weight, groups=3)
+    with pytest.raises(ValueError, match=r"conv2d\(padding='full'\)"):
+        F.conv2d(x, weight, padding="full")
 
 
 def test_a_model_written_with_them() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from modgrad import functional
 from modgrad.graph.dispatch import operator
 from modgrad.nn.arguments import one_for_each
-from modgrad.nn.convolution import SPACE, Convolving, padded_first
+from modgrad.nn.convolution import SPACE, Convolving, Pads, named, padded_first
 
 _torch: Any = torch
 
@@ -28,13 +28,14 @@ class _Function(Convolving):
         weight: Tensor,
         bias: Tensor | None,
         how: tuple[Any, ...],
-        pads: tuple[int, ...] = (),
+        pads: Pads = None,
     ) -> Tensor:
         call.save(input if call.wants(1) else None, weight if call.wants(0) else None)
         try:
-            return self.convolve(call, input, weight, bias, how, pads, "zeros")
+            return self.convolve(call, input, weight, bias, how, pads)
         except RuntimeError as error:
-            raise self._explained(input, weight, bias) or error from error
+            explained = self._explained(input, weight, bias)
+            raise explained or named(error, type(self).__name__, input) from error
 
     def backward(self, call: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         input, weight = call.saved
@@ -98,7 +99,7 @@ def _convolution(n: int) -> Callable[..., Any]:
     ) -> Any:
         _check_weight(who, weight, n)
         stride, dilation = _numbers(stride, n), _numbers(dilation, n)
-        pads: tuple[int, ...] = ()
+        pads: Pads = None
         if isinstance(padding, str):
             padding, pads = padded_first(who, padding, weight.shape[2:], stride, dilation)
         return _CONVOLUTION(input, weight, bias, (stride, _numbers(padding, n), dilation, groups), pads)
