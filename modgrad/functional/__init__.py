@@ -2,7 +2,7 @@
 
 `f` computes, `f_backward` is its derivative; where there are several, `f_grad_input`, `f_grad_weight`, ... In all of
 them `grad` is dL/dy, the gradient of the loss with respect to the output. By family: `activation`, `arithmetic`,
-`linear`, `attention`, `recurrent`, `embedding`, `convolution`, `folding`, `interpolation`, `shuffling`,
+`linear`, `attention`, `recurrent`, `embedding`, `convolution`, `folding`, `interpolation`, `sampling`, `shuffling`,
 `normalization`, `dropout`, `pooling`, `reduction`, `shape`, `loss`, `linear_cross_entropy`. `kernel` holds what lets a
 fast kernel stand in for a formula; inside `formulas()` the formulas run. What each family gives to others stands in its
 `__all__`.
@@ -24,5 +24,6 @@ from modgrad.functional.normalization import *
 from modgrad.functional.pooling import *
 from modgrad.functional.recurrent import *
 from modgrad.functional.reduction import *
+from modgrad.functional.sampling import *
 from modgrad.functional.shape import *
 from modgrad.functional.shuffling import *

@@ -157,3 +157,31 @@ def test_they_print_as_pytorchs() -> None:
         lambda n: n.ChannelShuffle(2),
     ):
         assert repr(make(nn)) == repr(make(torch.nn))
+
+
+@pytest.mark.parametrize("wanted", [(True, False), (False, True)])
+def test_grid_sample_of_one_that_wants_a_gradient(wanted: tuple[bool, bool]) -> None:
+    start = torch.randn(2, 3, 4, 5, dtype=torch.float64), torch.rand(2, 3, 2, 2, dtype=torch.float64) * 2 - 1
+    mine = [nn.Variable(x) if w else x for x, w in zip(start, wanted, strict=True)]
+    theirs = [x.clone().requires_grad_(w) for x, w in zip(start, wanted, strict=True)]
+    y, twin = F.grid_sample(*mine, align_corners=False), F.grid_sample(*theirs, align_corners=False)
+    upstream = torch.randn_like(twin)
+    y.backward(upstream)
+    twin.backward(upstream)
+    torch.testing.assert_close(mine[wanted.index(True)].grad_v, theirs[wanted.index(True)].grad, **EXACT)
+
+
+def test_grids_that_do_not_fit() -> None:
+    x = nn.Variable(torch.ones(2, 3, 4, 5))
+    grid = torch.zeros(2, 3, 3, 2)
+    for use, kind, message in [
+        (lambda: F.grid_sample(x, grid[:1]), ValueError, r"expected \(N, C, H, W\) and \(N, OH, OW, 2\)"),
+        (lambda: F.grid_sample(x, grid, mode="cubic"), ValueError, "expected a mode of"),
+        (lambda: F.grid_sample(x, grid.double()), TypeError, r"write grid.to\(torch.float32\)"),
+        (lambda: F.affine_grid(x, (2, 3, 4, 5)), ValueError, r"expected \(N, 2, 3\) and \(N, C, H, W\)"),
+        (lambda: F.affine_grid(x[0, :2, :3, :3], (2, 3, 0, 5)), ValueError, "shape"),
+    ]:
+        with pytest.raises(kind, match=message):
+            use()
+    with pytest.raises(NotImplementedError, match="bicubic"):
+        F.grid_sample(nn.Variable(torch.ones(2, 3, 4, 5, 6)), torch.zeros(2, 1, 1, 1, 3), mode="bicubic")

@@ -9,9 +9,12 @@ import torch.nn.functional as F
 
 from modgrad import nn
 from modgrad.graph.dispatch import operator
+from modgrad.nn.operators.sampling import affine_grid, grid_sample
 from modgrad.nn.upsampling import interpolate
 
 operator(F.interpolate)(interpolate)
+operator(F.grid_sample)(grid_sample)
+operator(F.affine_grid)(affine_grid)
 
 
 @operator(F.unfold)

@@ -52,7 +52,38 @@ def _fold() -> list[tuple[Any, ...]]:
     return rows
 
 
+SAMPLES = [  # input, grid, mode, padding_mode, align_corners
+    (*shapes, mode, padding, aligned)
+    for shapes, modes in [
+        (((2, 3, 4, 5), (2, 3, 2, 2)), ("bilinear", "nearest", "bicubic")),
+        (((2, 3, 1, 5), (2, 6, 1, 2)), ("bilinear", "bicubic")),
+        (((2, 2, 3, 4, 2), (2, 3, 2, 2, 3)), ("bilinear", "nearest")),
+    ]
+    for mode in modes
+    for padding in ("zeros", "border", "reflection")
+    for aligned in (False, True)
+]
+
+
+def _grid_sample() -> list[tuple[Any, ...]]:
+    return [(normal(*shape), normal(*grid) * 1.5, *how) for shape, grid, *how in SAMPLES]
+
+
+def _grid_sample_backward() -> list[tuple[Any, ...]]:
+    rows = [
+        (normal(*shape[:2], *grid[1:-1]), normal(*shape), normal(*grid) * 1.5, *how) for shape, grid, *how in SAMPLES
+    ]
+    return [*rows, (*rows[0], (True, False)), (*rows[0], (False, True))]
+
+
 ARGUMENTS: Arguments = {
+    "grid_sample": _grid_sample,
+    "grid_sample_backward": _grid_sample_backward,
+    "affine_grid": lambda: [
+        (normal(2, n - 2, n - 1), size, aligned)
+        for n, size in [(4, (2, 3, 4, 5)), (4, (2, 3, 1, 5)), (5, (2, 1, 3, 4, 2))]
+        for aligned in (False, True)
+    ],
     "interpolate": _interpolate,
     "interpolate_backward": _interpolate_backward,
     "unfold": lambda: [(normal(*shape), *how) for shape, *how in PATCHES],
