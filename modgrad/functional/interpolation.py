@@ -118,8 +118,11 @@ def _interpolate_backward_kernel(
     if mode in _NEAREST and _channels_last(grad):
         return _nearest_gradient(grad.movedim(1, -1), 1, input_shape[2:], scales, mode).movedim(-1, 1)
     operator = _operator(grad, mode, antialias, "_backward")
+    free = any(type(number) is not int for number in input_shape)  # which ATen's cannot be traced with
     copies = mode == "bicubic" and grad.shape == input_shape and any(scale not in (None, 1.0) for scale in scales)
-    if operator is None or copies:  # ATen's backward of an unchanged size gives dL/dy on, whatever forward's scale
+    if (
+        operator is None or free or copies
+    ):  # ATen's backward of an unchanged size gives dL/dy on, whatever forward's scale
         formula: Any = interpolate_backward.formula  # type: ignore[attr-defined]
         gradient = formula(grad, input_shape, scales, mode, align_corners, antialias)
         return gradient

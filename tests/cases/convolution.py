@@ -124,7 +124,7 @@ CASES = [
     ),
     function("conv1d", ((2, 4, 7), (3, 4, 2), (3,)), ((4, 7), (3, 4, 2), (3,)), padding=1),
     function("conv2d", ((2, 4, 7, 6), (2, 2, 3, 2)), label="no bias", stride=[2], dilation=(1, 2), groups=2),
-    function("conv2d", ((2, 3, 5, 4), (2, 3, 2, 3), (2,)), label="same", padding="same"),
+    function("conv2d", ((2, 3, 5, 4), (2, 3, 1, 3), (2,)), label="same", padding="same", dilation=2),
     function("conv3d", ((1, 2, 3, 4, 4), (2, 2, 2, 1, 3), (2,)), padding="valid"),
     *(
         function(f"conv_transpose{n}d", *shapes, uses="TransposedConvolution", stride=2, output_padding=1, groups=2)

@@ -302,3 +302,15 @@ def test_convolutions_print_as_pytorchs() -> None:
         lambda n: n.ConvTranspose2d(4, 2, 3, 2, 1, 1, 2, False, 3),
     ):
         assert repr(make(nn)) == repr(make(torch.nn))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # PyTorch's
+def test_a_function_padded_to_the_same_size_by_an_odd_number() -> None:
+    x, weight = torch.randn(1, 2, 5, 4), torch.randn(3, 2, 4, 2)
+    mine, theirs = nn.Variable(x.clone()), x.clone().requires_grad_()
+    y, twin = (torch.conv2d(v, weight, padding="same", dilation=(1, 3)) for v in (mine, theirs))
+    upstream = torch.randn_like(twin)
+    y.backward(upstream)
+    twin.backward(upstream)
+    torch.testing.assert_close(y.detach(), twin.detach())
+    torch.testing.assert_close(mine.grad_v, theirs.grad)
