@@ -2,9 +2,10 @@
 
 `f` computes, `f_backward` is its derivative; where there are several, `f_grad_input`, `f_grad_weight`, ... In all of
 them `grad` is dL/dy, the gradient of the loss with respect to the output. By family: `activation`, `arithmetic`,
-`linear`, `attention`, `recurrent`, `embedding`, `convolution`, `normalization`, `dropout`, `pooling`, `reduction`,
-`shape`, `loss`, `linear_cross_entropy`. `kernel` holds what lets a fast kernel stand in for a formula; inside
-`formulas()` the formulas run. What each family gives to others stands in its `__all__`.
+`linear`, `attention`, `recurrent`, `embedding`, `convolution`, `folding`, `interpolation`, `sampling`, `shuffling`,
+`normalization`, `dropout`, `pooling`, `reduction`, `shape`, `loss`, `linear_cross_entropy`. `kernel` holds what lets a
+fast kernel stand in for a formula; inside `formulas()` the formulas run. What each family gives to others stands in its
+`__all__`.
 """
 
 from modgrad.functional.activation import *
@@ -13,6 +14,8 @@ from modgrad.functional.attention import *
 from modgrad.functional.convolution import *
 from modgrad.functional.dropout import *
 from modgrad.functional.embedding import *
+from modgrad.functional.folding import *
+from modgrad.functional.interpolation import *
 from modgrad.functional.kernel import *
 from modgrad.functional.linear import *
 from modgrad.functional.linear_cross_entropy import *
@@ -21,4 +24,6 @@ from modgrad.functional.normalization import *
 from modgrad.functional.pooling import *
 from modgrad.functional.recurrent import *
 from modgrad.functional.reduction import *
+from modgrad.functional.sampling import *
 from modgrad.functional.shape import *
+from modgrad.functional.shuffling import *

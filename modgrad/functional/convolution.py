@@ -1,48 +1,90 @@
-"""Two-dimensional convolution, with its three derivatives apart.
+"""Convolution and transposed convolution in one, two and three dimensions, with their derivatives apart.
 
-Shapes: input (N, C, H, W), weight (O, C / groups, KH, KW), output (N, O, OH, OW);
-stride, padding and dilation are pairs (vertical, horizontal).
+Shapes: input (N, C, *), weight (O, C / groups, *), output (N, O, *), where * are the 1 to 3 dimensions of space;
+stride, padding, dilation and output padding have a number for each of them. A transposed convolution takes the weight
+of the convolution that goes the other way: weight (C, O / groups, *). Each is the other's derivative towards the input.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from modgrad.functional.kernel import kernel
 
-__all__ = ["conv2d", "conv2d_grad_bias", "conv2d_grad_input", "conv2d_grad_weight"]
+__all__ = [
+    "conv2d",
+    "conv2d_grad_bias",
+    "conv2d_grad_input",
+    "conv2d_grad_weight",
+    "convolution",
+    "convolution_grad_bias",
+    "convolution_grad_input",
+    "convolution_grad_weight",
+    "pad_for_convolution",
+    "pad_for_convolution_backward",
+    "transposed_convolution",
+    "transposed_convolution_grad_input",
+    "transposed_convolution_grad_weight",
+]
 
-Pair = tuple[int, int]
+Numbers = Sequence[int]  # one for each dimension of space
+_torch: Any = torch
+# By the number of dimensions of input and weight.
+_CONVOLUTION = {3: _torch.conv1d, 4: _torch.conv2d, 5: _torch.conv3d}
+_TRANSPOSED = {3: _torch.conv_transpose1d, 4: _torch.conv_transpose2d, 5: _torch.conv_transpose3d}
 _convolution_backward = torch.ops.aten.convolution_backward.default
+_INPUT, _WEIGHT = (True, False, False), (False, True, False)  # which gradients the kernel is to give
 
 
-def conv2d(
-    input: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
+def convolution(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Numbers,
+    padding: Numbers,
+    dilation: Numbers,
+    groups: int,
 ) -> Tensor:
-    """y[n,o,i,j] = b[o] + sum_{c,u,v} w[o,c,u,v] x[n, c, i s + u d - p, j s + v d - p].   LeCun et al. 1989."""
-    return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    """y[n,o,i] = b[o] + sum_{c,u} w[o,c,u] x[n, c, i stride + u dilation - padding], i and u going over all of space.
+
+    LeCun et al. 1989.
+    """
+    output: Tensor = _CONVOLUTION[weight.dim()](input, weight, bias, stride, padding, dilation, groups)
+    return output
 
 
-def _one(mask: tuple[bool, bool, bool], grad: Tensor, input: Tensor, weight: Tensor, *options: object) -> Tensor:
-    """The one of (input's, weight's, bias's) gradients that `mask` picks, from ATen's kernel for all three."""
-    stride, padding, dilation, groups = options
-    gradients = _convolution_backward(
-        grad, input, weight, None, stride, padding, dilation, False, [0, 0], groups, list(mask)
-    )
-    return gradients[mask.index(True)]
+def _of_shape(shape: torch.Size, like: Tensor) -> Tensor:
+    """Stands where the kernel asks for a tensor and reads nothing of it but the shape."""
+    return like.new_empty(1).expand(shape)
 
 
 def _grad_input_kernel(
-    grad: Tensor, input_shape: torch.Size, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    grad: Tensor,
+    input_shape: torch.Size,
+    weight: Tensor,
+    stride: Numbers,
+    padding: Numbers,
+    dilation: Numbers,
+    groups: int,
 ) -> Tensor:
-    shape_only = grad.new_empty(1).expand(input_shape)  # the kernel reads no value of it
-    return _one((True, False, False), grad, shape_only, weight, stride, padding, dilation, groups)
+    input, none = _of_shape(input_shape, grad), [0] * len(stride)
+    options = stride, padding, dilation, False, none, groups
+    return _convolution_backward(grad, input, weight, None, *options, _INPUT)[0]
 
 
 @kernel(_grad_input_kernel)
-def conv2d_grad_input(
-    grad: Tensor, input_shape: torch.Size, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair, groups: int
+def convolution_grad_input(
+    grad: Tensor,
+    input_shape: torch.Size,
+    weight: Tensor,
+    stride: Numbers,
+    padding: Numbers,
+    dilation: Numbers,
+    groups: int,
 ) -> Tensor:
     """dL/dx: each output's gradient put back, times w, on the places it was made from (a transposed convolution).
 
@@ -56,36 +98,197 @@ def conv2d_grad_input(
     ]
     # A transposed convolution takes an output padding below the stride or the dilation only; the rest is zeros.
     allowed = [min(u, max(s, d) - 1) for u, s, d in zip(unreached, stride, dilation, strict=True)]
-    grad_input = torch.conv_transpose2d(grad, weight, None, stride, padding, allowed, groups, dilation)
+    grad_input = transposed_convolution(grad, weight, None, stride, padding, dilation, groups, allowed)
     rest = [u - a for u, a in zip(unreached, allowed, strict=True)]
-    return torch.constant_pad_nd(grad_input, [0, rest[1], 0, rest[0]]) if any(rest) else grad_input
+    if not any(rest):
+        return grad_input
+    return torch.constant_pad_nd(grad_input, [pad for r in reversed(rest) for pad in (0, r)])
 
 
-@kernel(
-    lambda grad, input, weight_shape, *options: _one(
-        (False, True, False), grad, input, grad.new_empty(1).expand(weight_shape), *options
-    )
-)
-def conv2d_grad_weight(
-    grad: Tensor, input: Tensor, weight_shape: torch.Size, stride: Pair, padding: Pair, dilation: Pair, groups: int
+def _grad_weight_kernel(
+    grad: Tensor,
+    input: Tensor,
+    weight_shape: torch.Size,
+    stride: Numbers,
+    padding: Numbers,
+    dilation: Numbers,
+    groups: int,
 ) -> Tensor:
-    """dL/dw[o,c,u,v] = sum_{n,i,j} dL/dy[n,o,i,j] x[n, c, i s + u d - p, ...]: a convolution of x with dL/dy.
+    weight, none = _of_shape(weight_shape, grad), [0] * len(stride)
+    options = stride, padding, dilation, False, none, groups
+    return _convolution_backward(grad, input, weight, None, *options, _WEIGHT)[1]
+
+
+@kernel(_grad_weight_kernel)
+def convolution_grad_weight(
+    grad: Tensor,
+    input: Tensor,
+    weight_shape: torch.Size,
+    stride: Numbers,
+    padding: Numbers,
+    dilation: Numbers,
+    groups: int,
+) -> Tensor:
+    """dL/dw[o,c,u] = sum_{n,i} dL/dy[n,o,i] x[n, c, i stride + u dilation - padding]: a convolution of x with dL/dy.
 
     There samples play the channels, so that they are summed over, and stride and dilation change places.
     """
-    n, channels = input.shape[:2]
+    return _correlation(grad, input, weight_shape, stride, padding, dilation, groups)
+
+
+def _correlation(
+    coarse: Tensor,
+    fine: Tensor,
+    weight_shape: torch.Size,
+    stride: Numbers,
+    padding: Numbers,
+    dilation: Numbers,
+    groups: int,
+) -> Tensor:
+    """sum_{n,i} coarse[n,o,i] fine[n, c, i stride + u dilation - padding], for o and c of the same group."""
+    n, channels, *space = fine.shape
     if n == 0:  # a convolution has no result without channels
-        return grad.new_zeros(weight_shape)
-    out_channels = grad.shape[1]
-    # Each (group, channel in it) is convolved with the gradients of its group's output channels.
-    images = input.reshape(n, groups, channels // groups, *input.shape[2:])
-    images = images.permute(2, 1, 0, 3, 4).reshape(channels // groups, groups * n, *input.shape[2:])
-    kernels = grad.transpose(0, 1)  # (O, N, OH, OW)
-    found = torch.conv2d(images, kernels, None, dilation, padding, stride, groups)  # (C / groups, O, >= KH, >= KW)
-    found = found[:, :, : weight_shape[2], : weight_shape[3]]
-    return found.transpose(0, 1).reshape(out_channels, channels // groups, *weight_shape[2:])
+        return coarse.new_zeros(weight_shape)
+    in_group = channels // groups
+    # Each (group, channel in it) is convolved with the coarse channels of its group.
+    images = fine.reshape(n, groups, in_group, *space).transpose(0, 2).reshape(in_group, groups * n, *space)
+    kernels = coarse.transpose(0, 1)  # (O, N, *)
+    found = convolution(images, kernels, None, dilation, padding, stride, groups)  # (C / groups, O, *), or larger
+    for d, size in enumerate(weight_shape[2:], 2):
+        found = found.narrow(d, 0, size)
+    return found.transpose(0, 1).reshape(weight_shape)
 
 
-def conv2d_grad_bias(grad: Tensor) -> Tensor:
-    """dL/db[o] = sum_{n,i,j} dL/dy[n,o,i,j]."""
-    return grad.sum((0, 2, 3))
+def convolution_grad_bias(grad: Tensor) -> Tensor:
+    """dL/db[o] = sum_{n,i} dL/dy[n,o,i]. Of a transposed convolution too."""
+    return grad.sum((0, *range(2, grad.dim())))
+
+
+def transposed_convolution(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Numbers,
+    padding: Numbers,
+    dilation: Numbers,
+    groups: int,
+    output_padding: Numbers,
+) -> Tensor:
+    """y[n,o,j] = b[o] + sum_{c,i,u: i stride + u dilation - padding = j} w[c,o,u] x[n,c,i].
+
+    The convolution of y with the same weight has the shape of x; output_padding is how many more places y has at its
+    far end than the smallest of that kind.   Zeiler et al. 2010, section 2.
+    """
+    function = _TRANSPOSED[weight.dim()]
+    output: Tensor = function(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return output
+
+
+def _transposed_grad_input_kernel(
+    grad: Tensor,
+    input_shape: torch.Size,
+    weight: Tensor,
+    stride: Numbers,
+    padding: Numbers,
+    dilation: Numbers,
+    groups: int,
+    output_padding: Numbers,
+) -> Tensor:
+    options = stride, padding, dilation, True, output_padding, groups
+    return _convolution_backward(grad, _of_shape(input_shape, grad), weight, None, *options, _INPUT)[0]
+
+
+@kernel(_transposed_grad_input_kernel)
+def transposed_convolution_grad_input(
+    grad: Tensor,
+    input_shape: torch.Size,
+    weight: Tensor,
+    stride: Numbers,
+    padding: Numbers,
+    dilation: Numbers,
+    groups: int,
+    output_padding: Numbers,
+) -> Tensor:
+    """dL/dx[n,c,i] = sum_{o,u} w[c,o,u] dL/dy[n, o, i stride + u dilation - padding]: a convolution of dL/dy.
+
+    An output padding of a stride or more has places for more than x had.
+    """
+    grad_input = convolution(grad, weight, None, stride, padding, dilation, groups)
+    for d, size in enumerate(input_shape[2:], 2):
+        grad_input = grad_input.narrow(d, 0, size)
+    return grad_input
+
+
+def _transposed_grad_weight_kernel(
+    grad: Tensor,
+    input: Tensor,
+    weight_shape: torch.Size,
+    stride: Numbers,
+    padding: Numbers,
+    dilation: Numbers,
+    groups: int,
+    output_padding: Numbers,
+) -> Tensor:
+    options = stride, padding, dilation, True, output_padding, groups
+    return _convolution_backward(grad, input, _of_shape(weight_shape, grad), None, *options, _WEIGHT)[1]
+
+
+@kernel(_transposed_grad_weight_kernel)
+def transposed_convolution_grad_weight(
+    grad: Tensor,
+    input: Tensor,
+    weight_shape: torch.Size,
+    stride: Numbers,
+    padding: Numbers,
+    dilation: Numbers,
+    groups: int,
+    output_padding: Numbers,
+) -> Tensor:
+    """dL/dw[c,o,u] = sum_{n,i} x[n,c,i] dL/dy[n, o, i stride + u dilation - padding].
+
+    What it is for the convolution that goes the other way, x and dL/dy in each other's place.
+    """
+    return _correlation(input, grad, weight_shape, stride, padding, dilation, groups)
+
+
+def pad_for_convolution(input: Tensor, pads: Numbers, mode: str) -> Tensor:
+    """x with `pads` places more, the last dimension's first: (before, after, before, after, ...).
+
+    mode: what stands there. "zeros"; "reflect", x mirrored about its first and last place; "replicate", its first or
+    last value; "circular", x over again.
+    """
+    padded: Tensor = _torch._C._nn.pad(input, pads, "constant" if mode == "zeros" else mode)
+    return padded
+
+
+def pad_for_convolution_backward(grad: Tensor, input_shape: torch.Size, pads: Numbers, mode: str) -> Tensor:
+    """dL/dx: each value of dL/dy added up at the place of x that was read there."""
+    if mode == "zeros":
+        return torch.constant_pad_nd(grad, [-pad for pad in pads])
+    dtype = grad.dtype
+    if dtype.itemsize < 4:  # summed in float32, rounded once
+        grad = grad.float()
+    for i, (before, after) in enumerate(zip(pads[::2], pads[1::2], strict=True)):
+        if before or after:
+            d = grad.dim() - 1 - i
+            shape = (*grad.shape[:d], input_shape[d], *grad.shape[d + 1 :])
+            place = _place_read(input_shape[d], before, after, mode, grad.device)
+            grad = grad.new_zeros(shape).index_add(d, place, grad)
+    return grad.to(dtype)
+
+
+def _place_read(size: int, before: int, after: int, mode: str, device: torch.device) -> Tensor:
+    """Which of `size` places is read at each place of the padded dimension.   (before + size + after), int64."""
+    place = torch.arange(-before, size + after, device=device)
+    if mode == "circular":
+        return place % size
+    if mode == "reflect":
+        return size - 1 - (size - 1 - place.abs()).abs()
+    return place.clamp(0, size - 1)
+
+
+# The names of the time when there were two dimensions only.
+conv2d = convolution
+conv2d_grad_bias = convolution_grad_bias
+conv2d_grad_input = convolution_grad_input
+conv2d_grad_weight = convolution_grad_weight

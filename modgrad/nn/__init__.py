@@ -19,9 +19,12 @@ from modgrad.nn.container import *
 from modgrad.nn.convolution import *
 from modgrad.nn.dropout import *
 from modgrad.nn.embedding import *
+from modgrad.nn.folding import *
 from modgrad.nn.linear import *
 from modgrad.nn.linear_cross_entropy import *
 from modgrad.nn.loss import *
 from modgrad.nn.normalization import *
 from modgrad.nn.pooling import *
 from modgrad.nn.recurrent import *
+from modgrad.nn.shuffling import *
+from modgrad.nn.upsampling import *

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 Pair = tuple[int, int]
+Numbers = tuple[int, ...]  # one for each dimension of space
+_FORMS = {
+    1: "a number",
+    2: "a number or a pair (vertical, horizontal)",
+    3: "a number or a triple (depth, vertical, horizontal)",
+}
 
 
-def pair(value: int | Sequence[int]) -> Pair:
+def one_for_each(value: Any, dimensions: int) -> Numbers:
+    """One number for all `dimensions`, or one for each, as a tuple."""
+    if type(value) is tuple and len(value) == dimensions:
+        return value
+    if not isinstance(value, Iterable):
+        return (value,) * dimensions
+    numbers = tuple(value)
+    if len(numbers) != dimensions or isinstance(value, str):
+        raise ValueError(f"expected {_FORMS[dimensions]}, got {value!r}")
+    return numbers
+
+
+def pair(value: Any) -> Pair:
     """One number for both directions, or one for each: (vertical, horizontal)."""
-    if isinstance(value, int):
-        return value, value
-    two: Any = tuple(value)
-    if len(two) != 2:
-        raise ValueError(f"expected a number or a pair (vertical, horizontal), got {value!r}")
+    two: Any = one_for_each(value, 2)
     return two

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,15 @@ def _seeded(use: Callable[[], Any]) -> Any:
         (lambda x: F.max_pool2d(x, 2), (1, 2, 4, 4)),
         (lambda x: F.max_pool2d(x, 2, return_indices=True)[0], (1, 2, 4, 4)),
         (lambda x: F.adaptive_avg_pool2d(x, 1), (1, 2, 4, 4)),
+        (lambda x: F.conv1d(x, x[:, :, :3] * 2, x[:, 0, 0], padding="same"), (3, 3, 4)),
+        (lambda x: F.conv_transpose2d(x, x * 2, stride=(2, 1), dilation=2), (2, 2, 3, 4)),
+        (lambda x: F.unfold(x, 2, padding=1), (1, 2, 4, 4)),
+        (lambda x: F.fold(x, (3, 3), kernel_size=2), (1, 8, 4)),
+        (lambda x: F.interpolate(x, scale_factor=2), (1, 2, 4, 4)),
+        (lambda x: F.interpolate(x, (3, 5), mode="bicubic", align_corners=True), (1, 2, 4, 4)),
+        (lambda x: F.interpolate(x, 3, mode="bilinear", antialias=True), (1, 2, 5, 5)),
+        (lambda x: F.pixel_shuffle(x, 2) + F.pixel_unshuffle(x, 2).sum(), (1, 4, 4, 4)),
+        (lambda x: F.channel_shuffle(x, 2), (1, 4, 4, 4)),
         (lambda x: F.mse_loss(x, SPREAD), (3, 3)),
         (lambda x: F.cross_entropy(x, TARGET, reduction="sum", label_smoothing=0.1), (3, 3)),
         (lambda x: F.cross_entropy(x, SPREAD), (3, 3)),
@@ -52,6 +62,42 @@ def test_same_as_on_tensors(use: Callable[[Any], Any], shape: tuple[int, ...]) -
     twin.backward(upstream)
     torch.testing.assert_close(y.detach(), twin.detach(), rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(mine.grad_v, theirs.grad, rtol=1e-12, atol=1e-13)
+
+
+def test_convolution_of_any_mix_of_inputs() -> None:
+    """Weight and bias as Parameters, frozen or not, Variables, plain tensors; each gets the gradient that it wants."""
+    start = [torch.randn(shape, dtype=torch.float64) for shape in ((2, 3, 5, 5), (4, 3, 2, 2), (4,))]
+    kinds: list[Callable[[Tensor], Any]] = [nn.Parameter, nn.Variable, lambda x: x, lambda x: nn.Parameter(x, False)]
+    for choice in itertools.product(range(4), repeat=3):
+        mine = [kinds[kind](x.clone()) for kind, x in zip(choice, start, strict=True)]
+        theirs = [x.clone().requires_grad_(kind < 2) for kind, x in zip(choice, start, strict=True)]
+        y, twin = F.conv2d(*mine, stride=2, padding=1), F.conv2d(*theirs, stride=2, padding=1)
+        torch.testing.assert_close(y.detach(), twin.detach(), rtol=1e-12, atol=1e-13)
+        if not twin.requires_grad:
+            assert type(y) is Tensor
+            continue
+        upstream = torch.randn_like(twin)
+        y.backward(upstream)
+        twin.backward(upstream)
+        for a, b, kind in zip(mine, theirs, choice, strict=True):
+            if kind < 2:
+                torch.testing.assert_close(a.grad_v, b.grad, rtol=1e-12, atol=1e-13)
+            else:
+                assert getattr(a, "grad_v", None) is None
+
+
+def test_convolutions_that_do_not_fit() -> None:
+    x, weight = nn.Variable(torch.ones(2, 3, 5, 5)), torch.ones(4, 3, 2, 2)
+    with pytest.raises(ValueError, match=r"conv2d: expected a weight of 4 dimensions, got one of shape \(3, 2, 2\)"):
+        F.conv2d(x, weight[0])
+    with pytest.raises(ValueError, match=r"input of shape \(5, 5\).*expected an input \(N, C, H, W\)"):
+        F.conv2d(x[0, 0], weight)
+    with pytest.raises(TypeError, match=r"torch.float32, torch.float64: write .to\(torch.float32\)"):
+        F.conv2d(x, weight.double())
+    with pytest.raises(RuntimeError, match=r"Convolution was given an input of shape \(2, 3, 5, 5\): .*groups=3"):
+        F.conv2d(x, weight, groups=3)
+    with pytest.raises(ValueError, match=r"conv2d\(padding='full'\)"):
+        F.conv2d(x, weight, padding="full")
 
 
 def test_a_model_written_with_them() -> None:

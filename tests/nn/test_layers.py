@@ -19,6 +19,11 @@ from modgrad import nn
         lambda n: n.Linear(0, 5) if n is nn else _silent(lambda: n.Linear(0, 5)),
         lambda n: n.Conv2d(3, 5, 3),
         lambda n: n.Conv2d(4, 6, (2, 3), groups=2, bias=False),
+        lambda n: n.Conv1d(4, 6, 3, dtype=torch.float64),
+        lambda n: n.Conv3d(2, 3, (1, 2, 3), bias=False),
+        lambda n: n.ConvTranspose1d(4, 6, 3, groups=2),
+        lambda n: n.ConvTranspose2d(3, 5, (2, 3)),
+        lambda n: n.ConvTranspose3d(3, 2, 2, bias=False),
         lambda n: n.BatchNorm2d(4),
         lambda n: n.LayerNorm((2, 3), dtype=torch.float64),
         lambda n: n.LayerNorm(4, bias=False),
@@ -226,3 +231,86 @@ def test_flatten_and_identity() -> None:
     assert nn.Flatten(0, 1)(x).shape == (6, 4)
     assert nn.Identity(3, unused=True)(x) is x
     assert repr(nn.Flatten(0)) == "Flatten(start_dim=0, end_dim=-1)"
+
+
+def test_a_convolution_whose_attributes_were_set_since() -> None:
+    """As those do who replace strides by dilation in a trained network."""
+    for set_to in (
+        {"stride": 2, "dilation": [2, 1], "padding": (2, 1)},
+        {"padding": "same"},
+        {"padding_mode": "reflect"},
+    ):
+        mine, twin = nn.Conv2d(2, 3, 3, padding=1), torch.nn.Conv2d(2, 3, 3, padding=1)
+        mine.load_state_dict(twin.state_dict())
+        for name, value in set_to.items():
+            setattr(mine, name, value)
+            setattr(twin, name, value)
+        x, other = nn.Variable(torch.randn(2, 2, 7, 6)), torch.zeros(2, 2, 7, 6, requires_grad=True)
+        other.data.copy_(x.detach())
+        y, expected = mine(x), twin(other)
+        mine.stride, mine.padding = (3, 3), 0  # too late for this call
+        y.backward(torch.ones_like(expected))
+        expected.sum().backward()
+        torch.testing.assert_close(y.detach(), expected.detach())
+        torch.testing.assert_close(x.grad_v, other.grad)
+        torch.testing.assert_close(mine.weight.grad_v, twin.weight.grad)
+
+
+def test_output_size_of_a_transposed_convolution() -> None:
+    mine, twin = (
+        nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1),
+        torch.nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1),
+    )
+    mine.load_state_dict(twin.state_dict())
+    x = torch.randn(2, 2, 5, 5)
+    for size in ([10, 10], (2, 3, 10, 9), torch.Size((9, 10))):
+        torch.testing.assert_close(mine(x, output_size=size).detach(), twin(x, output_size=list(size)).detach())
+    y = nn.Variable(x)
+    mine(y, [9, 10]).sum().backward()
+    assert y.grad_v.shape == x.shape
+    with pytest.raises(
+        ValueError, match=r"output_size=\(11, 9\): for an input of shape .* from \(9, 9\) to \(10, 10\)"
+    ):
+        mine(x, output_size=(11, 9))
+    with pytest.raises(ValueError, match=r"expected 2 numbers \(H, W\), or 4"):
+        mine(x, output_size=(9,))
+
+
+def test_initial_values_do_not_depend_on_the_layout() -> None:
+    layers = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    for layer in layers:
+        torch.manual_seed(3)
+        layer.reset_parameters()
+    assert layers[1].weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(layers[0].weight, layers[1].weight)
+    assert torch.equal(layers[0].bias, layers[1].bias)
+
+
+def test_a_convolution_says_whose_the_kernels_error_is() -> None:
+    with pytest.raises(
+        RuntimeError, match=r"Conv2d\(3, 2, .*was given an input of shape \(1, 3, 5, 5\): .*Kernel size"
+    ):
+        nn.Conv2d(3, 2, 9)(torch.ones(1, 3, 5, 5))
+    with pytest.raises(TypeError, match=r"parameters of torch.float32.*write input.to\(torch.float32\)"):
+        nn.Conv1d(3, 2, 2)(torch.ones(1, 3, 5, dtype=torch.float64))
+
+
+def test_convolutions_print_as_pytorchs() -> None:
+    for make in (
+        lambda n: n.Conv1d(4, 2, 3, padding="same", bias=False, padding_mode="circular"),
+        lambda n: n.Conv3d(4, 2, 3, (1, 2, 3), 1, 2, 2),
+        lambda n: n.ConvTranspose2d(4, 2, 3, 2, 1, 1, 2, False, 3),
+    ):
+        assert repr(make(nn)) == repr(make(torch.nn))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # PyTorch's
+def test_a_function_padded_to_the_same_size_by_an_odd_number() -> None:
+    x, weight = torch.randn(1, 2, 5, 4), torch.randn(3, 2, 4, 2)
+    mine, theirs = nn.Variable(x.clone()), x.clone().requires_grad_()
+    y, twin = (torch.conv2d(v, weight, padding="same", dilation=(1, 3)) for v in (mine, theirs))
+    upstream = torch.randn_like(twin)
+    y.backward(upstream)
+    twin.backward(upstream)
+    torch.testing.assert_close(y.detach(), twin.detach())
+    torch.testing.assert_close(mine.grad_v, theirs.grad)

@@ -4,7 +4,7 @@ Importing this package enters them in `graph.dispatch.OPERATORS`. Each entry has
 that it stands in for, and calls a primitive.
 """
 
-from modgrad.nn.operators import arithmetic, attention, shape
+from modgrad.nn.operators import arithmetic, attention, convolution, sampling, shape
 from modgrad.nn.operators.attention import scaled_dot_product_attention
 
-__all__ = ["arithmetic", "attention", "scaled_dot_product_attention", "shape"]
+__all__ = ["arithmetic", "attention", "convolution", "sampling", "scaled_dot_product_attention", "shape"]
