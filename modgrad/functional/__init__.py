@@ -2,9 +2,9 @@
 
 `f` computes, `f_backward` is its derivative; where there are several, `f_grad_input`, `f_grad_weight`, ... In all of
 them `grad` is dL/dy, the gradient of the loss with respect to the output. By family: `activation`, `arithmetic`,
-`linear`, `attention`, `recurrent`, `embedding`, `convolution`, `normalization`, `dropout`, `pooling`, `reduction`,
-`shape`, `loss`, `linear_cross_entropy`. `kernel` holds what lets a fast kernel stand in for a formula; inside
-`formulas()` the formulas run. What each family gives to others stands in its `__all__`.
+`linear`, `attention`, `recurrent`, `embedding`, `convolution`, `normalization`, `dropout`, `padding`, `pooling`,
+`reduction`, `shape`, `loss`, `linear_cross_entropy`. `kernel` holds what lets a fast kernel stand in for a formula;
+inside `formulas()` the formulas run. What each family gives to others stands in its `__all__`.
 """
 
 from modgrad.functional.activation import *
@@ -18,6 +18,7 @@ from modgrad.functional.linear import *
 from modgrad.functional.linear_cross_entropy import *
 from modgrad.functional.loss import *
 from modgrad.functional.normalization import *
+from modgrad.functional.padding import *
 from modgrad.functional.pooling import *
 from modgrad.functional.recurrent import *
 from modgrad.functional.reduction import *

@@ -4,7 +4,7 @@ Importing this package enters them in `graph.dispatch.OPERATORS`. Each entry has
 that it stands in for, and calls a primitive.
 """
 
-from modgrad.nn.operators import arithmetic, attention, shape
+from modgrad.nn.operators import activation, arithmetic, attention, shape
 from modgrad.nn.operators.attention import scaled_dot_product_attention
 
-__all__ = ["arithmetic", "attention", "scaled_dot_product_attention", "shape"]
+__all__ = ["activation", "arithmetic", "attention", "scaled_dot_product_attention", "shape"]
