@@ -92,54 +92,48 @@ class FeatureDropout(_Dropout):
 
     function = staticmethod(functional.feature_dropout)
     derivative = staticmethod(functional.feature_dropout_backward)
-    unbatched: int | None = None  # the number of dimensions of one sample without a batch, (C, ...)
 
     def mask_shape(self, input: Tensor) -> tuple[int, ...]:
-        batched = input.dim() != self.unbatched
-        if batched and input.dim() < 2:
-            raise ValueError(
-                f"{self} was given an input of shape {tuple(input.shape)}: expected (N, C, ...), whose channels to drop"
-            )
-        return functional.feature_shape(input, batched)
+        if input.dim() < 2:
+            raise ValueError(f"{_given(self, input)}: expected (N, C, ...), whose channels to drop")
+        return functional.feature_shape(input)
 
 
 class Dropout1d(FeatureDropout):
     """Dropout of whole channels.   input (N, C, L) or (C, L)."""
 
-    unbatched = 2
-
     def mask_shape(self, input: Tensor) -> tuple[int, ...]:
         if input.dim() not in (2, 3):
-            raise ValueError(f"{self} was given an input of shape {tuple(input.shape)}: expected (N, C, L) or (C, L)")
-        return super().mask_shape(input)
+            raise ValueError(f"{_given(self, input)}: expected (N, C, L) or (C, L)")
+        return functional.feature_shape(input, batched=input.dim() == 3)
 
 
 class Dropout2d(FeatureDropout):
-    """Dropout of whole channels.   input (N, C, H, W); (N, C, L) is taken too, with a warning."""
+    """Dropout of whole channels.   input (N, C, H, W); others of (N, C, ...) are taken too, with a warning."""
 
     def mask_shape(self, input: Tensor) -> tuple[int, ...]:
         if input.dim() != 4:
-            _warn_of_batch(self, input, "(N, C, H, W)", "Dropout1d" if input.dim() == 3 else "Dropout")
+            other = {2: "Dropout", 3: "Dropout1d", 5: "Dropout3d"}.get(input.dim(), "Dropout")
+            _warn(self, input, "(N, C, ...)", f"(N, C, H, W). Write {other} if that is what is meant")
         return super().mask_shape(input)
 
 
 class Dropout3d(FeatureDropout):
-    """Dropout of whole channels.   input (N, C, D, H, W) or (C, D, H, W)."""
-
-    unbatched = 4
+    """Dropout of whole channels.   input (N, C, D, H, W) or (C, D, H, W); others of (C, ...) too, with a warning."""
 
     def mask_shape(self, input: Tensor) -> tuple[int, ...]:
         if input.dim() not in (4, 5):
-            _warn_of_batch(self, input, "(N, C, D, H, W) or (C, D, H, W)", "Dropout")
-        return super().mask_shape(input)
+            _warn(self, input, "(C, ...)", "(N, C, D, H, W) or (C, D, H, W)")
+        return functional.feature_shape(input, batched=input.dim() == 5)
 
 
-def _warn_of_batch(layer: Any, input: Tensor, expected: str, other: str) -> None:
-    warnings.warn(
-        f"{layer} was given an input of shape {tuple(input.shape)}, which it takes for (N, C, ...) as PyTorch's does; "
-        f"expected {expected}. Write {other} if that is what is meant",
-        stacklevel=5,
-    )
+def _given(layer: Any, input: Tensor) -> str:
+    return f"{layer} was given an input of shape {tuple(input.shape)}"
+
+
+def _warn(layer: Any, input: Tensor, taken: str, expected: str) -> None:
+    text = f"{_given(layer, input)}, which it takes for {taken} as PyTorch's does; expected {expected}"
+    warnings.warn(text, stacklevel=6)
 
 
 class AlphaDropout(_Dropout):

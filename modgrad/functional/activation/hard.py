@@ -89,7 +89,7 @@ def hardswish(input: Tensor) -> Tensor:
 @kernel(aten.hardswish_backward.default)
 def hardswish_backward(grad: Tensor, input: Tensor) -> Tensor:
     """dL/dx = dL/dy (x / 3 + 1/2) where -3 < x < 3; below 0, above dL/dy.   grad, input: alike."""
-    inner = torch.where(input < 3, grad * (input / 3 + 0.5), grad)
+    inner = torch.where(input >= 3, grad, grad * (input / 3 + 0.5))
     return torch.where(input <= -3, torch.zeros_like(grad), inner)
 
 

@@ -76,19 +76,26 @@ def logsigmoid(input: Tensor) -> Tensor:
     return torch.clamp(input, max=0) - torch.log1p(torch.exp(-torch.abs(input)))
 
 
-def logsigmoid_backward(grad: Tensor, output: Tensor) -> Tensor:
-    """dL/dx = dL/dy sigmoid(-x) = dL/dy (1 - e^y).   grad, output: alike.
+def _logsigmoid_backward_kernel(grad: Tensor, input: Tensor) -> Tensor:
+    if (
+        grad.is_cpu
+    ):  # where the kernel asks for e^-|x| besides: to keep that takes memory, to compute it all of its gain
+        return logsigmoid_backward.formula(grad, input)  # type: ignore[attr-defined]
+    return aten.log_sigmoid_backward(grad, input, grad.new_empty(0))
 
-    Exact for a large x too, where y is near to 0: expm1(y) = e^y - 1 without the difference.
-    """
-    return -grad * torch.expm1(output)
+
+@kernel(_logsigmoid_backward_kernel)
+def logsigmoid_backward(grad: Tensor, input: Tensor) -> Tensor:
+    """dL/dx = dL/dy sigmoid(-x).   grad, input: alike."""
+    return grad * torch.sigmoid(-input)
 
 
 @kernel(_nn.softplus)
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """y = ln(1 + e^(beta x)) / beta; x itself where beta x > threshold.   Dugas et al. 2001."""
     scaled = beta * input
-    return torch.where(scaled > threshold, input, torch.log1p(torch.exp(scaled)) / beta)
+    smooth = torch.clamp(scaled, min=0) + torch.log1p(torch.exp(-torch.abs(scaled)))  # e^x could be too large
+    return torch.where(scaled > threshold, input, smooth / beta)
 
 
 @kernel(aten.softplus_backward.default)
@@ -144,15 +151,15 @@ def softsign_backward(grad: Tensor, input: Tensor) -> Tensor:
     return grad / d / d
 
 
-def tanhshrink(input: Tensor) -> Tensor:
-    """y = x - tanh(x)."""
-    return input - torch.tanh(input)
-
-
-def tanhshrink_backward(grad: Tensor, input: Tensor) -> Tensor:
-    """dL/dx = dL/dy tanh(x)^2.   grad, input: alike."""
+def tanhshrink(input: Tensor) -> tuple[Tensor, Tensor]:
+    """y = x - tanh(x). Returns y and tanh(x), of which the derivative is made."""
     t = torch.tanh(input)
-    return grad * t * t
+    return input - t, t
+
+
+def tanhshrink_backward(grad: Tensor, tanh: Tensor) -> Tensor:
+    """dL/dx = dL/dy tanh(x)^2.   grad, tanh: alike."""
+    return grad * tanh * tanh
 
 
 @kernel(_nn.glu)
@@ -167,7 +174,7 @@ def glu_backward(grad: Tensor, input: Tensor, dim: int) -> Tensor:
     """dL/da = dL/dy s and dL/db = dL/dy a s (1 - s), with s = sigmoid(b).   grad: half as long as input along `dim`."""
     a, b = torch.chunk(input, 2, dim)
     s = torch.sigmoid(b)
-    return torch.cat([grad * s, grad * a * s * (1 - s)], dim)
+    return torch.cat([grad * s, grad * (s * (1 - s)) * a], dim)
 
 
 _gelu: Any = _nn.gelu

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from modgrad import functional
-from modgrad.graph import Primitive
+from modgrad.graph import Call, Primitive
 from modgrad.nn.activation.base import OfInput, OfOutput, WithOptions
 
 __all__ = [
@@ -40,7 +40,7 @@ class Sigmoid(OfOutput):
     derivative_ = staticmethod(functional.sigmoid_backward_)
 
 
-class LogSigmoid(OfOutput):
+class LogSigmoid(OfInput):
     """y = ln sigmoid(x)."""
 
     function = staticmethod(functional.logsigmoid)
@@ -90,11 +90,15 @@ class Softsign(OfInput):
     derivative = staticmethod(functional.softsign_backward)
 
 
-class Tanhshrink(OfInput):
-    """y = x - tanh(x)."""
+class Tanhshrink(OfOutput):
+    """y = x - tanh(x). Keeps tanh(x)."""
 
-    function = staticmethod(functional.tanhshrink)
     derivative = staticmethod(functional.tanhshrink_backward)
+
+    def forward(self, call: Call, input: Tensor) -> Tensor:
+        output, tanh = functional.tanhshrink(input)
+        call.save(tanh)
+        return output
 
 
 class GELU(WithOptions):

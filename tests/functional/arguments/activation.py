@@ -31,6 +31,7 @@ ARGUMENTS: Arguments = {
     "elu": lambda: [(normal(3, 4) * 3, *family) for family in _exponential()],
     "elu_backward": lambda: [(normal(3, 4), normal(3, 4) * 3, *family) for family in _exponential()],
     "logsigmoid": lambda: [(normal(3, 4) * 10,)],
+    "logsigmoid_backward": lambda: [(normal(3, 4), normal(3, 4) * 10)],
     "softplus": lambda: [(normal(30, 4) * 10, *options) for options in ((1.0, 20.0), (2.5, 1.5))],
     "softplus_backward": lambda: [
         (normal(30, 4), normal(30, 4) * 10, *options) for options in ((1.0, 20.0), (2.5, 1.5))
