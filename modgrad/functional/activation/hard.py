@@ -30,8 +30,8 @@ aten = torch.ops.aten
 _nn: Any = torch._C._nn
 _hardsigmoid_backward = direct(aten.hardsigmoid_backward.default)
 _hardsigmoid_backward_out = direct(aten.hardsigmoid_backward.grad_input)
-_softshrink_backward = direct(aten.softshrink_backward.default)
-_softshrink_backward_out = direct(aten.softshrink_backward.grad_input)
+_hardshrink_backward = direct(aten.hardshrink_backward.default)
+_hardshrink_backward_out = direct(aten.hardshrink_backward.grad_input)
 
 
 @kernel(_nn.hardtanh)
@@ -99,13 +99,26 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return torch.where((input >= -lambd) & (input <= lambd), torch.zeros_like(input), input)
 
 
-@kernel(aten.hardshrink_backward.default)
+def _hardshrink_backward_kernel(grad: Tensor, output: Tensor, lambd: float) -> Tensor:
+    if type(grad) is not Tensor:  # while it is traced: the kernel knows no shape with symbols in it (PyTorch 2.13)
+        return hardshrink_backward.formula(grad, output, lambd)  # type: ignore[attr-defined]
+    return _hardshrink_backward(grad, output, lambd)
+
+
+@kernel(_hardshrink_backward_kernel)
 def hardshrink_backward(grad: Tensor, output: Tensor, lambd: float) -> Tensor:
     """dL/dx = dL/dy where |y| > lambd, else 0.   grad, output (or input, which says the same): alike."""
     return torch.where((output < -lambd) | (output > lambd), grad, torch.zeros_like(grad))
 
 
-hardshrink_backward_ = in_place(hardshrink_backward, aten.hardshrink_backward.grad_input)
+def _hardshrink_backward_in_place(grad: Tensor, output: Tensor, lambd: float, *, grad_input: Tensor) -> None:
+    if type(grad) is not Tensor:
+        grad_input.copy_(hardshrink_backward(grad, output, lambd))
+    else:
+        _hardshrink_backward_out(grad, output, lambd, grad_input=grad_input)
+
+
+hardshrink_backward_ = in_place(hardshrink_backward, _hardshrink_backward_in_place)
 
 
 @kernel(_nn.softshrink)
@@ -114,13 +127,11 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return torch.where((input >= -lambd) & (input <= lambd), torch.zeros_like(input), input - lambd * torch.sign(input))
 
 
-@kernel(lambda grad, output: _softshrink_backward(grad, output, 0))
 def softshrink_backward(grad: Tensor, output: Tensor) -> Tensor:
     """dL/dx = dL/dy where y is not 0, which is where |x| > lambd; else 0.   grad, output: alike."""
-    return torch.where((output < 0) | (output > 0), grad, torch.zeros_like(grad))
+    return hardshrink_backward(grad, output, 0.0)
 
 
-softshrink_backward_ = in_place(
-    softshrink_backward,
-    lambda grad, output, *, grad_input: _softshrink_backward_out(grad, output, 0, grad_input=grad_input),
-)
+def softshrink_backward_(grad: Tensor, output: Tensor) -> Tensor:
+    """`softshrink_backward`, written into grad."""
+    return hardshrink_backward_(grad, output, 0.0)
