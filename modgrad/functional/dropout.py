@@ -15,7 +15,23 @@ from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel
 
-__all__ = ["dropout", "dropout_backward", "dropout_mask", "dropout_masked", "dropout_scale", "hash32", "random_key"]
+__all__ = [
+    "alpha_dropout",
+    "alpha_dropout_backward",
+    "bernoulli_mask",
+    "dropout",
+    "dropout_backward",
+    "dropout_mask",
+    "dropout_masked",
+    "dropout_scale",
+    "feature_dropout",
+    "feature_dropout_backward",
+    "feature_shape",
+    "hash32",
+    "random_key",
+    "random_uniform",
+    "random_words",
+]
 
 _native_dropout_backward = direct(torch.ops.aten.native_dropout_backward.default)
 
@@ -38,9 +54,17 @@ def dropout(input: Tensor, p: float) -> tuple[Tensor, Tensor]:
     Returns y and m (bool), drawn from torch's generator. On the CPU kernel, formula and PyTorch's dropout draw the same
     m from the same seed (as measured, for float64, float32 and bfloat16).
     """
-    kept = torch.empty_like(input, dtype=torch.bool)
-    kept = torch.zeros_like(kept) if p == 1 else kept.bernoulli_(1 - p)
+    kept = bernoulli_mask(input, p)
     return dropout_masked(input, kept, p), kept
+
+
+def bernoulli_mask(like: Tensor, p: float) -> Tensor:
+    """True with probability 1 - p, at each element by itself, from torch's generator: bool of the shape of `like`.
+
+    For p = 1 nothing is drawn, as in PyTorch.
+    """
+    kept = torch.empty_like(like, dtype=torch.bool)
+    return torch.zeros_like(kept) if p == 1 else kept.bernoulli_(1 - p)
 
 
 def dropout_masked(input: Tensor, mask: Tensor, p: float) -> Tensor:
@@ -52,6 +76,57 @@ def dropout_masked(input: Tensor, mask: Tensor, p: float) -> Tensor:
 def dropout_backward(grad: Tensor, mask: Tensor, p: float) -> Tensor:
     """dL/dx = dL/dy m / (1 - p).   grad, mask (bool): alike."""
     return grad * mask * dropout_scale(p)
+
+
+# Whole channels
+
+
+def feature_shape(input: Tensor, batched: bool = True) -> tuple[int, ...]:
+    """The shape of one number for each channel: (N, C, 1, ...) of (N, C, ...), or (C, 1, ...) of (C, ...)."""
+    leading = 2 if batched else 1
+    return (*input.shape[:leading], *([1] * (input.dim() - leading)))
+
+
+def feature_dropout(input: Tensor, mask: Tensor, p: float) -> Tensor:
+    """y = x m / (1 - p), with one m for each channel.   mask (bool): `feature_shape`.   Tompson et al. 2015, 3.2."""
+    return input * _factors(mask, p, input.dtype)
+
+
+def feature_dropout_backward(grad: Tensor, mask: Tensor, p: float) -> Tensor:
+    """dL/dx = dL/dy m / (1 - p).   grad: as input; mask (bool): one for each channel."""
+    return grad * _factors(mask, p, grad.dtype)
+
+
+def _factors(mask: Tensor, p: float, dtype: torch.dtype) -> Tensor:
+    """m / (1 - p), rounded as PyTorch does."""
+    return mask.to(dtype) if p == 1 else mask.to(dtype) / (1 - p)
+
+
+# What selu gives for x << 0, and which alpha_dropout puts in the place of what it leaves out: -scale alpha
+_SATURATED = -1.7580993408473766
+
+
+def alpha_dropout(input: Tensor, mask: Tensor, p: float) -> Tensor:
+    """y = a (m x + (1 - m) s) + b: what is left out becomes s = -1.758, to which selu falls.
+
+    a = 1 / sqrt((1 - p) (1 + p s^2)) and b = -a p s: a normal distribution of mean 0 and variance 1 keeps both.
+    mask (bool): input's shape, or one for each channel.   Klambauer et al. 2017, "New dropout technique".
+    p = 1: y = 0.
+    """
+    if p == 1:
+        return input * torch.zeros_like(mask, dtype=input.dtype)
+    a, kept = _alpha_scale(p), mask.to(input.dtype)
+    shift = (kept - 1) * (-_SATURATED * a) + -_SATURATED * a * p
+    return input * (kept * a) + shift
+
+
+def alpha_dropout_backward(grad: Tensor, mask: Tensor, p: float) -> Tensor:
+    """dL/dx = dL/dy a m; 0 for p = 1.   grad: as input; mask (bool): alike, or one for each channel."""
+    return grad * (mask.to(grad.dtype) * _alpha_scale(p))
+
+
+def _alpha_scale(p: float) -> float:
+    return 0.0 if p == 1 else 1 / math.sqrt((1 - p) * (1 + p * _SATURATED**2))
 
 
 # Random numbers from a key alone. Numbers of 32 bits are kept in int64, which every place computes in alike: no product
@@ -87,13 +162,25 @@ def random_key(seed: Tensor, number: int) -> Tensor:
     return hash32(words & WORD)
 
 
-def dropout_mask(key: Tensor, shape: Sequence[int], p: float, first: int = 0) -> Tensor:
-    """True with probability 1 - p, at each element by itself: m_i = h(b ^ h(a ^ i)) < (1 - p) 2^32, key (a, b).
+def random_words(key: Tensor, shape: Sequence[int], first: int = 0) -> Tensor:
+    """Words of 32 bits, int64 of `shape`: h(b ^ h(a ^ i)) for the element number i, key (a, b).
 
     i counts the elements row by row, up to 2^32 of them, and nothing else is looked at: a batch's first rows have the
-    same mask whatever the size of the batch. first: the i to begin with, for a tile of something larger.
-    Returns bool of `shape`, on the key's device. Counter-based, as in Salmon et al. 2011.
+    same words whatever the size of the batch. first: the i to begin with, for a tile of something larger.
+    On the key's device. Counter-based, as in Salmon et al. 2011.
     """
     counter = torch.arange(first, first + math.prod(shape), device=key.device)
-    words = hash32(hash32(counter ^ key[0]) ^ key[1])
-    return (words < round((1 - p) * 2**32)).reshape(tuple(shape))
+    return hash32(hash32(counter ^ key[0]) ^ key[1]).reshape(tuple(shape))
+
+
+def dropout_mask(key: Tensor, shape: Sequence[int], p: float, first: int = 0) -> Tensor:
+    """True with probability 1 - p, at each element by itself: its random word < (1 - p) 2^32. Bool of `shape`.
+
+    key, first: see `random_words`.
+    """
+    return random_words(key, shape, first) < round((1 - p) * 2**32)
+
+
+def random_uniform(key: Tensor, shape: Sequence[int]) -> Tensor:
+    """Numbers of U(0, 1), 0 among them and 1 not: a random word's upper 24 bits / 2^24. float32 of `shape`, exact."""
+    return (random_words(key, shape) >> 8).to(torch.float32) / 2**24

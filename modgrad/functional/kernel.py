@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from torch import Tensor
+
 __all__ = ["PAIRS", "formulas", "kernel"]
 
 P = ParamSpec("P")
@@ -49,6 +51,24 @@ def kernel(fast: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R
         return run
 
     return pair
+
+
+def in_place(backward: Callable[..., Tensor], fast: Callable[..., Any]) -> Callable[..., Tensor]:
+    """`f_backward_` of `f_backward`: the same, written into its first argument, grad, which is given back.
+
+    fast: takes the same arguments, and by name the tensor to write into, `grad_input`.
+    """
+    fast = direct(fast)
+
+    def run(grad: Tensor, *rest: Any) -> Tensor:
+        if _contexts and _bodies.formulas:
+            return grad.copy_(backward(grad, *rest))
+        fast(grad, *rest, grad_input=grad)
+        return grad
+
+    run.__name__ = run.__qualname__ = f"{backward.__name__}_"
+    run.__doc__ = f"`{backward.__name__}`, written into grad."
+    return run
 
 
 @contextmanager

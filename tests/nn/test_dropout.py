@@ -109,8 +109,84 @@ def test_all_left_out() -> None:
 
 def test_probabilities_that_cannot_be() -> None:
     for p in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match=r"Dropout\(p=.*: expected the probability of 0"):
-            nn.Dropout(p)
+        for layer in (nn.Dropout, nn.Dropout2d, nn.AlphaDropout):
+            with pytest.raises(ValueError, match=r"Dropout.*\(p=.*: expected the probability of 0"):
+                layer(p)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("Dropout1d", (33, 7)),
+        ("Dropout1d", (5, 33, 7)),
+        ("Dropout2d", (5, 33, 3, 2)),
+        ("Dropout3d", (33, 3, 2, 2)),
+        ("Dropout3d", (5, 33, 3, 2, 2)),
+        ("AlphaDropout", (33, 31)),
+        ("FeatureAlphaDropout", (5, 33, 3)),
+    ],
+)
+def test_every_kind_draws_what_pytorch_draws(name: str, shape: tuple[int, ...], p: float, dtype: torch.dtype) -> None:
+    for x in (torch.randn(shape, dtype=dtype), torch.randn(shape[::-1], dtype=dtype).permute(*range(len(shape))[::-1])):
+        torch.manual_seed(5)
+        theirs = getattr(torch.nn, name)(p)(x)
+        after = torch.rand(1)
+        torch.manual_seed(5)
+        mine = getattr(nn, name)(p)(x)
+        assert torch.equal(mine, theirs)
+        assert torch.equal(torch.rand(1), after), "and leaves the generator where PyTorch does"
+
+
+@pytest.mark.parametrize("name", ["Dropout1d", "Dropout2d", "Dropout3d", "FeatureAlphaDropout"])
+def test_channels_are_dropped_as_wholes_and_drawn_from_a_key(name: str) -> None:
+    directions = int(name[-2]) if name[-1] == "d" else 2
+    x = torch.ones(40, 50, *([2] * directions))
+    layer = getattr(nn, name)(0.3)
+    with Randomness(torch.tensor([3, 1])):
+        y = layer(x)
+    with Randomness(torch.tensor([3, 1])):
+        assert torch.equal(layer(x), y)
+        assert not torch.equal(layer(x), y)
+    with Randomness(torch.tensor([3, 1])):
+        assert torch.equal(layer(x[:7]), y[:7]), "a batch's first rows have the same mask whatever its size"
+    of_channel = y.flatten(2)
+    assert torch.equal(of_channel, of_channel[:, :, :1].expand_as(of_channel))
+    kept = (of_channel[:, :, 0] > 0.9).sum()
+    assert abs(int(kept) - 1400) < 4 * (2000 * 0.3 * 0.7) ** 0.5
+    (mask,) = layer(nn.Variable(x))._source[0].saved
+    assert mask.numel() == 2000
+
+
+def test_alpha_dropout_keeps_mean_and_variance() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(400, 500, dtype=torch.float64)
+    for p in (0.1, 0.5):
+        with Randomness(torch.tensor([3, 1])):
+            y = nn.AlphaDropout(p)(x)
+        assert abs(float(y.mean())) < 0.02
+        assert abs(float(y.var()) - 1) < 0.02
+
+
+def test_shapes_that_are_no_batch_of_channels() -> None:
+    with pytest.raises(ValueError, match=r"Dropout1d.*shape \(2, 3, 4, 5\): expected \(N, C, L\) or \(C, L\)"):
+        nn.Dropout1d()(torch.ones(2, 3, 4, 5))
+    with pytest.raises(ValueError, match=r"FeatureAlphaDropout.*shape \(2,\): expected \(N, C, ...\)"):
+        nn.FeatureAlphaDropout()(torch.ones(2))
+    for name, shape, says in (
+        ("Dropout2d", (5, 4, 3), "Write Dropout1d if that is what is meant"),
+        ("Dropout2d", (5, 4), "Write Dropout if that is what is meant"),
+        ("Dropout3d", (5, 4, 3), r"expected \(N, C, D, H, W\) or \(C, D, H, W\)"),
+    ):
+        x = torch.randn(shape)
+        torch.manual_seed(5)
+        with pytest.warns(UserWarning, match="D input"):
+            theirs = getattr(torch.nn, name)()(x)
+        torch.manual_seed(5)
+        with pytest.warns(UserWarning, match=says):
+            mine = getattr(nn, name)()(x)
+        assert torch.equal(mine, theirs)
 
 
 def test_a_passing_primitive_says_when_it_passes() -> None:

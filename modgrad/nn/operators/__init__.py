@@ -1,10 +1,13 @@
 """Operators on Variables and Parameters: the primitives behind `x + y`, `x[0]`, `torch.cat` and the like.
 
-Importing this package enters them in `graph.dispatch.OPERATORS`. Each entry has the arguments of the PyTorch function
-that it stands in for, and calls a primitive.
+Importing this package enters them in `graph.dispatch.OPERATORS`: a file for each family, all of them imported here.
+Each entry has the arguments of the PyTorch function that it stands in for, and calls a primitive.
 """
 
-from modgrad.nn.operators import arithmetic, attention, convolution, sampling, shape
-from modgrad.nn.operators.attention import scaled_dot_product_attention
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = ["arithmetic", "attention", "convolution", "sampling", "scaled_dot_product_attention", "shape"]
+from modgrad.nn.operators.attention import scaled_dot_product_attention as scaled_dot_product_attention
+
+for _family in iter_modules(__path__):
+    import_module(f"{__name__}.{_family.name}")
