@@ -22,6 +22,8 @@ from modgrad.nn.embedding import *
 from modgrad.nn.linear import *
 from modgrad.nn.linear_cross_entropy import *
 from modgrad.nn.loss import *
+from modgrad.nn.multihead_attention import *
 from modgrad.nn.normalization import *
 from modgrad.nn.pooling import *
 from modgrad.nn.recurrent import *
+from modgrad.nn.transformer import *
