@@ -44,6 +44,7 @@ def ours(x: Any, made: dict[int, tuple[Tensor, Any]]) -> Any:
         return PackedSequence(ours(x.data, made), *x[1:])
     if isinstance(x, Tensor) and x.requires_grad:
         if id(x) not in made:
+            x.retain_grad()  # some are made of others
             made[id(x)] = x, nn.Variable(x.detach().clone())
         return made[id(x)][1]
     if isinstance(x, (list, tuple, dict)):
@@ -92,6 +93,8 @@ def _arguments_of(module: torch.nn.Module) -> dict[str, Any]:
             "dropout": module.dropout.p,
             "batch_first": attention.batch_first,
             "norm_first": module.norm_first,
+            "activation": module.activation,
+            "bias": module.linear1.bias is not None,
         }
     return {}
 

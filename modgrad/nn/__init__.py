@@ -23,9 +23,11 @@ from modgrad.nn.folding import *
 from modgrad.nn.linear import *
 from modgrad.nn.linear_cross_entropy import *
 from modgrad.nn.loss import *
+from modgrad.nn.multihead_attention import *
 from modgrad.nn.normalization import *
 from modgrad.nn.padding import *
 from modgrad.nn.pooling import *
 from modgrad.nn.recurrent import *
 from modgrad.nn.shuffling import *
+from modgrad.nn.transformer import *
 from modgrad.nn.upsampling import *

@@ -7,9 +7,9 @@ from typing import Any
 import torch.nn.functional as F
 
 from modgrad.graph.dispatch import operator
+from modgrad.nn.operators.affine import affine
 
 
 @operator(F.linear)
 def _linear(input: Any, weight: Any, bias: Any = None) -> Any:
-    output = input @ weight.t()
-    return output if bias is None else output + bias
+    return affine(input, weight, bias)
