@@ -9,7 +9,7 @@ from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel
 from modgrad.functional.loss import REDUCTIONS
-from modgrad.functional.loss_reduction import grad_of_terms, reduced
+from modgrad.functional.loss_reduction import EPSILON, grad_of_terms, reduced
 
 __all__ = [
     "binary_cross_entropy",
@@ -27,6 +27,7 @@ __all__ = [
 
 aten = torch.ops.aten
 
+_log_sigmoid: Any = torch._C._nn.log_sigmoid
 _bce: Any = torch._C._nn.binary_cross_entropy
 _bce_backward = direct(aten.binary_cross_entropy_backward.default)
 
@@ -49,7 +50,7 @@ def binary_cross_entropy_grad_input(
     grad: Tensor, input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
     """dL/dp = w (p - t) / (p (1 - p)) dL/dy, the divisor at least 1e-12."""
-    slope = (input - target) / (input * (1 - input)).clamp_min(1e-12)
+    slope = (input - target) / (input * (1 - input)).clamp_min(EPSILON)
     return _weighted(slope, weight) * grad_of_terms(grad, input, reduction)
 
 
@@ -80,9 +81,9 @@ def binary_cross_entropy_with_logits(
     """L = -w (q t log p + (1 - t) log(1 - p)), p = sigmoid(x), q = pos_weight.   input x, target, weight, q: alike.
 
     With log(1 - p) = log p - x this is w ((1 - t) x - (1 + (q - 1) t) log p), and log p = min(x, 0) - log(1 + e^-|x|)
-    cannot overflow.
+    does not overflow.
     """
-    log_p = torch.clamp_max(input, 0) - torch.log1p(torch.exp(-torch.abs(input)))
+    log_p = _log_sigmoid(input)
     if pos_weight is not None:
         log_p = log_p * (1 + (pos_weight - 1) * target)
     return reduced(_weighted((1 - target) * input - log_p, weight), reduction)
@@ -116,17 +117,19 @@ def binary_cross_entropy_with_logits_grad_target(
     """dL/dt = w (log(1 - p) - q log p) dL/dy; without q: -w x dL/dy."""
     slope = -input
     if pos_weight is not None:
-        rest = torch.log1p(torch.exp(-torch.abs(input)))
-        slope = torch.clamp_max(-input, 0) - rest - pos_weight * (torch.clamp_max(input, 0) - rest)
+        slope = _log_sigmoid(-input) - pos_weight * _log_sigmoid(input)
     return _weighted(slope, weight) * grad_of_terms(grad, input, reduction)
 
 
 def multilabel_soft_margin_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
-    """L = (1/C) sum over classes of that with logits.   input, target, weight (..., C), terms (...)."""
-    terms = binary_cross_entropy_with_logits(input, target, weight, None, "none")
-    return reduced(terms.mean(-1), reduction)
+    """L = -(1/C) sum over classes of w (t log p + (1 - t) log(1 - p)), p = sigmoid(x).
+
+    input x, target t, weight w (..., C); a term (...) for each sample.
+    """
+    terms = -(target * _log_sigmoid(input) + (1 - target) * _log_sigmoid(-input))
+    return reduced(_weighted(terms, weight).mean(-1), reduction)
 
 
 def multilabel_soft_margin_loss_grad_input(

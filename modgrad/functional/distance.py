@@ -39,7 +39,7 @@ def pairwise_distance_backward(
     if p == 1:
         return torch.sign(difference) * grad
     if p == 2:
-        return grad * torch.where(output == 0, 0, difference / output)
+        return grad * (difference / _or_one(output))
     size = torch.abs(difference)
     if math.isinf(p):
         attained = ((size == output) | (torch.isnan(size) & torch.isnan(output))).to(grad.dtype)
@@ -74,5 +74,10 @@ def cosine_similarity_backward(
     So too where |x1| < eps, as if y had no max(); with x1 / |x1| = 0 at x1 = 0.
     """
     grad, output = grad.unsqueeze(dim), output.unsqueeze(dim)
-    direction = torch.where(norm1 == 0, 0, input1 / norm1)
-    return grad * (input2 / norm2.clamp_min(eps) - output * direction) / norm1.clamp_min(eps)
+    direction = input1 / _or_one(norm1)
+    return (input2 / norm2.clamp_min(eps) - output * direction) * (grad / norm1.clamp_min(eps))
+
+
+def _or_one(norm: Tensor) -> Tensor:
+    """A norm to divide by what it is the norm of: where it is 0, so is that."""
+    return torch.where(norm == 0, 1, norm)

@@ -7,6 +7,10 @@ from torch import Tensor
 __all__ = ["grad_of_terms", "reduced"]
 
 
+# 1e-12 as float32 has it, which is what PyTorch's losses take for it in every dtype.
+EPSILON = 9.999999960041972e-13
+
+
 def reduced(terms: Tensor, reduction: str) -> Tensor:
     """All terms ("none"), their mean, their sum, or their sum by the size of the first dimension ("batchmean")."""
     if reduction == "mean":

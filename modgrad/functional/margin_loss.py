@@ -11,7 +11,7 @@ from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel
 from modgrad.functional.loss import REDUCTIONS
-from modgrad.functional.loss_reduction import grad_of_terms, reduced
+from modgrad.functional.loss_reduction import EPSILON, grad_of_terms, reduced
 
 __all__ = [
     "cosine_embedding_loss",
@@ -132,9 +132,6 @@ def _triplet_difference(positive: Tensor, negative: Tensor, swapped: Tensor | No
     return margin + positive - (negative if swapped is None else torch.minimum(negative, swapped))
 
 
-_EPSILON = 1e-12  # what keeps the cosine of a vector of zeros finite, in `cosine_embedding_loss`
-
-
 def cosine_embedding_loss(
     input1: Tensor, input2: Tensor, target: Tensor, reduction: str = "mean", margin: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -142,7 +139,7 @@ def cosine_embedding_loss(
 
     c = x1 . x2 / sqrt(s1 s2), s = |x|^2 + 1e-12.   input1, input2 (..., D), target (...). Returns L, c, s1, s2.
     """
-    s1, s2 = (input1 * input1).sum(-1) + _EPSILON, (input2 * input2).sum(-1) + _EPSILON
+    s1, s2 = (input1 * input1).sum(-1) + EPSILON, (input2 * input2).sum(-1) + EPSILON
     cosine = (input1 * input2).sum(-1) / torch.sqrt(s1 * s2)
     terms = torch.where(target == 1, 1 - cosine, 0)
     terms = terms + torch.where(target == -1, torch.clamp_min(cosine - margin, 0), 0)

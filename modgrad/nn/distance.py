@@ -23,12 +23,12 @@ class _OfTwo(Primitive):
         dtype = torch.result_type(x1, x2)
         if not dtype.is_floating_point:
             raise TypeError(f"{self}: x1 is {describe(x1)}, x2 is {describe(x2)}; expected floating-point vectors")
-        try:
-            x1, x2 = torch.broadcast_tensors(x1, x2)
-        except RuntimeError as error:
-            raise ValueError(
-                f"{self}: x1 is {describe(x1)}, x2 is {describe(x2)}; their shapes do not broadcast"
-            ) from error
+        if x1.dim() != x2.dim() or x1.shape != x2.shape:
+            try:
+                x1, x2 = torch.broadcast_tensors(x1, x2)
+            except RuntimeError as error:
+                given = f"x1 is {describe(x1)}, x2 is {describe(x2)}"
+                raise ValueError(f"{self}: {given}; their shapes do not broadcast") from error
         return self._of_pair(call, x1.to(dtype), x2.to(dtype))
 
     def _of_pair(self, call: Any, x1: Tensor, x2: Tensor) -> Tensor:

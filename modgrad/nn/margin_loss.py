@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -65,12 +65,15 @@ class MarginRankingLoss(TermwiseLoss):
         self.margin = margin
 
     def forward(self, call: Any, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:  # type: ignore[override]
-        if not input1.dim() == input2.dim() == target.dim():
-            raise ValueError(
-                f"{self}: {self._given((input1, input2, target))}; they must have as many dimensions, or each pair "
-                "would be compared with others' targets"
-            )
         return self._loss(call, input1, input2, target)
+
+    def _in_one_form(self, inputs: Sequence[Any], weights: Sequence[Any]) -> list[Any]:
+        if len({x.dim() for x in inputs}) > 1:
+            raise ValueError(
+                f"{self}: {self._given(inputs)}; they must have as many dimensions, or each pair would be compared "
+                "with others' targets"
+            )
+        return super()._in_one_form(inputs, weights)
 
 
 class _TripletOfDistances(TermwiseLoss):
@@ -171,12 +174,12 @@ class CosineEmbeddingLoss(Loss):
         self.margin = margin
 
     def forward(self, call: Any, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
-        dtype = torch.result_type(input1, input2)
         try:
+            dtype = torch.result_type(input1, input2)
             if target.dim() > 1 or not input1.dim() == input2.dim() == target.dim() + 1 or not dtype.is_floating_point:
                 raise ValueError("their dimensions or dtypes do not belong together")
             shape = torch.broadcast_shapes(input1.shape, input2.shape, (*target.shape, 1))
-        except (RuntimeError, ValueError) as error:
+        except (AttributeError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"{self}: input1 is {describe(input1)}, input2 is {describe(input2)}, target is {describe(target)}; "
                 "expected floating-point (N, D), (N, D) and (N), or (D), (D) and a scalar"
