@@ -201,7 +201,7 @@ class CosineEmbeddingLoss(Loss):
         return *restored(gradients, call.forms), None
 
 
-class _OfClasses(Loss):
+class _OfScores(Loss):
     """A margin loss of the scores of classes, of one sample or many; each sample's are one row of (N, C)."""
 
     def _refuse(self, input: Tensor, target: Tensor, wanted: str) -> None:
@@ -223,7 +223,7 @@ class _OfClasses(Loss):
         )
 
 
-class MultiMarginLoss(_OfClasses):
+class MultiMarginLoss(_OfScores):
     """L = mean over samples of (1/C) sum_j w_t max(0, margin - x_t + x_j)^p over the classes j other than t.
 
     input (N, C), target (N) classes; or (C) and a scalar. p: 1 or 2. weight (C).
@@ -276,7 +276,7 @@ class MultiMarginLoss(_OfClasses):
         return functional.multi_margin_loss_backward(grad, samples, classes, weight, *how).reshape(call.shape), None
 
 
-class MultiLabelMarginLoss(_OfClasses):
+class MultiLabelMarginLoss(_OfScores):
     """L = mean over samples of (1/C) sum max(0, 1 - x_t + x_j), over the right classes t and the others j.
 
     input (N, C), target (N, C): each row the right classes, closed by -1 if they are fewer than C; or (C) and (C).

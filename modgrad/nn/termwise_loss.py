@@ -10,9 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from modgrad.graph import Buffer
+from modgrad.graph import Buffer, Parameter, Variable
 from modgrad.graph.dispatch import wants_gradient
 from modgrad.graph.errors import describe
+from modgrad.graph.mode import mode
 from modgrad.nn.broadcasting import forms, restored
 from modgrad.nn.loss import Loss
 
@@ -143,9 +144,9 @@ def exchanged(derivative: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def weight_buffer(owner: Loss, name: str, weight: Tensor | None) -> Any:
     """A weight as a loss keeps it. One that is to be trained would stay as it is, in silence."""
-    if wants_gradient(weight):
+    if mode.recording and wants_gradient(weight):
         raise TypeError(
             f"{type(owner).__name__}({name}=...) gets no gradient: give {name}.detach(); or, to train it, take the "
             f'terms, with reduction="none", and multiply them by it'
         )
-    return Buffer(weight)
+    return Buffer(weight.detach() if isinstance(weight, (Variable, Parameter)) else weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 from contextlib import nullcontext
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from modgrad import functional, nn
+from modgrad.nn import bilinear, binary_loss, distance, likelihood_loss, margin_loss, regression_loss
 from tests import test_contract as contract
 from tests.cases import CASES
 
@@ -282,6 +284,30 @@ def test_a_distance_that_is_trained() -> None:
     torch.testing.assert_close(loss.distance_function.scale.grad_v, scale.grad)
     for mine, theirs in zip((a, p, n), twins, strict=True):
         torch.testing.assert_close(mine.grad_v, theirs.grad)
+
+
+def test_a_weight_that_is_not_trained_may_be_of_any_kind() -> None:
+    x, t, frozen = v(3), torch.rand(3), nn.Parameter(torch.tensor([1.0, 2.0, 3.0]), grad_f=False)
+    expected = nn.BCELoss(frozen.data)(x, t).detach()
+    loss = nn.BCELoss(frozen)
+    assert type(loss.weight) is Tensor
+    assert torch.equal(loss(x, t).detach(), expected)
+    with nn.no_grad():
+        assert torch.equal(nn.BCELoss(nn.Variable(frozen.data))(x, t), expected)
+
+
+OWN_FILES = [binary_loss, bilinear, distance, likelihood_loss, margin_loss, regression_loss]
+
+
+@pytest.mark.parametrize("name", [name for file in OWN_FILES for name in file.__all__])
+def test_arguments_are_pytorchs(name: str) -> None:
+    """Of the constructor, by name, order, default and kind; of a call, by name."""
+    mine, twin = (inspect.signature(getattr(place, name)) for place in (nn, torch.nn))
+    assert [(p.name, p.default, p.kind) for p in mine.parameters.values()] == [
+        (p.name, p.default, p.kind) for p in twin.parameters.values()
+    ]
+    mine, twin = (inspect.signature(getattr(place, name).forward) for place in (nn, torch.nn))
+    assert [argument for argument in mine.parameters if argument != "call"] == list(twin.parameters)
 
 
 def test_kl_div_mean_warns() -> None:
