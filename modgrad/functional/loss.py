@@ -1,8 +1,6 @@
-"""Losses, each beside its derivatives."""
+"""Cross entropy, beside its derivatives; and the codes of reductions."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,35 +13,11 @@ __all__ = [
     "cross_entropy_grad_input",
     "cross_entropy_grad_target",
     "is_probabilities",
-    "mse_loss",
-    "mse_loss_backward",
     "target_weights",
 ]
 
 aten = torch.ops.aten
 REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}  # name -> ATen's code
-
-_mse_loss_backward = aten.mse_loss_backward.default
-_mse_loss: Any = torch._C._nn.mse_loss
-
-
-@kernel(lambda input, target, reduction="mean": _mse_loss(input, target, REDUCTIONS[reduction]))
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """L = (x - t)^2, all of them ("none"), their mean or their sum.   input, target: alike."""
-    return _reduced((input - target) ** 2, reduction)
-
-
-@kernel(lambda grad, input, target, reduction="mean": _mse_loss_backward(grad, input, target, REDUCTIONS[reduction]))
-def mse_loss_backward(grad: Tensor, input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """dL/dx = 2 (x - t) dL/dy, divided by the number of values for the mean. dL/dt is its negative."""
-    slope = 2 * (input - target) * grad
-    return slope / input.numel() if reduction == "mean" else slope
-
-
-def _reduced(values: Tensor, reduction: str) -> Tensor:
-    if reduction == "mean":
-        return values.mean()
-    return values.sum() if reduction == "sum" else values
 
 
 # Cross entropy of class scores x (N, C, ...) against targets given as class indices (N, ...) or as probabilities

@@ -2,52 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from modgrad import functional
-from modgrad.graph import Buffer, Call, Primitive
+from modgrad.graph import Buffer, Primitive
 from modgrad.graph.errors import describe
 
-__all__ = ["CrossEntropyLoss", "MSELoss"]
+__all__ = ["CrossEntropyLoss"]
+
+
+def checked_reduction(
+    name: str, size_average: None, reduce: None, reduction: str, known: Sequence[str] = ("mean", "sum", "none")
+) -> str:
+    """`reduction`, if the loss of this name knows it."""
+    choice = ", ".join(f'"{one}"' for one in known[:-1]) + f' or "{known[-1]}"'
+    if size_average is not None or reduce is not None:
+        raise TypeError(f"{name}: size_average and reduce are gone in PyTorch too: write reduction={choice}")
+    if reduction not in known:
+        raise ValueError(f"{name}(reduction={reduction!r}): expected {choice}")
+    return reduction
 
 
 class Loss(Primitive):
     """What losses share: `reduction` is "mean", "sum", or "none" for each value by itself."""
 
+    reductions: ClassVar[Sequence[str]] = ("mean", "sum", "none")
+
     def __init__(self, size_average: None = None, reduce: None = None, reduction: str = "mean") -> None:
         super().__init__()
-        if size_average is not None or reduce is not None:
-            raise TypeError(
-                f"{type(self).__name__}: size_average and reduce are gone in PyTorch too: "
-                'write reduction="mean", "sum" or "none"'
-            )
-        if reduction not in functional.REDUCTIONS:
-            raise ValueError(f'{type(self).__name__}(reduction={reduction!r}): expected "mean", "sum" or "none"')
-        self.reduction = reduction
+        self.reduction = checked_reduction(type(self).__name__, size_average, reduce, reduction, self.reductions)
 
     def extra_repr(self) -> str:
         return "" if self.reduction == "mean" else f"reduction={self.reduction!r}"
-
-
-class MSELoss(Loss):
-    """L = mean of (x - t)^2.   input, target: the same shape."""
-
-    def forward(self, call: Call, input: Tensor, target: Tensor) -> Tensor:
-        if input.shape != target.shape:
-            raise ValueError(
-                f"{self}: input has shape {tuple(input.shape)}, target {tuple(target.shape)}; they must be the same, "
-                "or each value would be compared with others' targets. Write target.reshape(input.shape) or expand it"
-            )
-        call.save(input, target)
-        return functional.mse_loss(input, target, self.reduction)
-
-    def backward(self, call: Call, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        input, target = call.saved
-        grad_input = functional.mse_loss_backward(grad, input, target, self.reduction)
-        return grad_input, -grad_input if call.wants(1) else None
 
 
 class CrossEntropyLoss(Loss):

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from tests.cases.table import PER_CLASS, layer, normal, scores_and_classes, scores_and_probabilities
+from tests.cases.table import PER_CLASS, layer, scores_and_classes, scores_and_probabilities
 
 CASES = [
-    layer("MSELoss", normal((5, 4), (5, 4)), normal((), ())),
-    layer("MSELoss", normal((5, 4), (5, 4)), label="sum", reduction="sum", empty=normal((0, 4), (0, 4))),
-    layer("MSELoss", normal((5, 4), (5, 4)), label="none", reduction="none"),
     layer(
         "CrossEntropyLoss",
         scores_and_classes((5, 3)),

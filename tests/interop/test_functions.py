@@ -15,6 +15,7 @@ from modgrad import nn
 from modgrad.graph import Randomness
 
 TARGET = torch.tensor([0, 2, 1])
+SIGN = torch.tensor([1, -1, 1])
 SPREAD = torch.tensor([[0.2, 0.3, 0.5]] * 3, dtype=torch.float64)
 
 
@@ -82,6 +83,39 @@ def _seeded(use: Callable[[], Any]) -> Any:
         ),
         (lambda x: F.pad(x, torch.Size((1, -1, 2, 0))), (3, 3)),
         (lambda x: F.mse_loss(x, SPREAD), (3, 3)),
+        (lambda x: F.mse_loss(x, SPREAD, weight=SPREAD) + F.mse_loss(x, SPREAD, reduction="sum", weight=x), (3, 3)),
+        (lambda x: F.l1_loss(x, SPREAD, reduction="sum"), (3, 3)),
+        (lambda x: F.smooth_l1_loss(x, SPREAD, reduction="none", beta=0.2), (3, 3)),
+        (lambda x: F.huber_loss(x, SPREAD, "sum", 0.2), (3, 3)),
+        (lambda x: F.huber_loss(x, SPREAD, weight=SPREAD) + F.huber_loss(x, SPREAD, "none", weight=x), (3, 3)),
+        (lambda x: F.binary_cross_entropy(x.sigmoid(), SPREAD, SPREAD[0], reduction="sum"), (3, 3)),
+        (lambda x: F.binary_cross_entropy_with_logits(x, SPREAD, SPREAD[:1], pos_weight=SPREAD[0]), (3, 3)),
+        (lambda x: F.kl_div(x, SPREAD, reduction="batchmean"), (3, 3)),
+        (lambda x: F.kl_div(SPREAD.log(), x, reduction="sum", log_target=True), (3, 3)),
+        (lambda x: F.poisson_nll_loss(x.exp(), TARGET.double(), False, True, eps=0.1, reduction="sum"), (3, 3)),
+        (lambda x: F.gaussian_nll_loss(x, x * 2, x.exp(), True, 0.1, "sum"), (3, 3)),
+        (lambda x: F.gaussian_nll_loss(x, SPREAD, 2.0), (3, 3)),
+        (lambda x: F.hinge_embedding_loss(x, SIGN, 0.5, reduction="none"), (3, 3)),
+        (lambda x: F.margin_ranking_loss(x, SPREAD, x[:1], 0.5), (3, 3)),
+        (lambda x: F.soft_margin_loss(x, SIGN, reduction="sum"), (3, 3)),
+        (lambda x: F.multilabel_soft_margin_loss(x, SPREAD, SPREAD[0]), (3, 3)),
+        (lambda x: F.multilabel_soft_margin_loss(x, SPREAD, x[0], reduction="none"), (3, 3)),
+        (lambda x: F.multilabel_soft_margin_loss(x, SPREAD, x[0]), (3, 3)),
+        (lambda x: F.multi_margin_loss(x, TARGET, 2, 0.5, SPREAD[0], reduction="sum"), (3, 3)),
+        (lambda x: F.multilabel_margin_loss(x, TARGET.expand(3, 3), reduction="sum"), (3, 3)),
+        (lambda x: F.cosine_embedding_loss(x, SPREAD, SIGN, 0.1, reduction="none"), (3, 3)),
+        (lambda x: F.triplet_margin_loss(x, SPREAD, x * 2, 2.0, 1, 0.1, True, reduction="sum"), (3, 3)),
+        (lambda x: F.triplet_margin_with_distance_loss(x, SPREAD, x * 2, swap=True, reduction="none"), (3, 3)),
+        (
+            lambda x: F.triplet_margin_with_distance_loss(
+                x, SPREAD, x * 2, distance_function=lambda a, b: (a - b).abs().sum(-1), margin=3.0
+            ),
+            (3, 3),
+        ),
+        (lambda x: F.pairwise_distance(x, SPREAD, 3, 0.1, True), (3, 3)),
+        (lambda x: F.cosine_similarity(x, SPREAD, -1, 0.1), (3, 3)),
+        (lambda x: F.bilinear(x, x * 2, torch.stack([x, x * 2]), x[0, :2]), (3, 3)),
+        (lambda x: F.bilinear(x, SPREAD, torch.stack([x, SPREAD])), (3, 3)),
         (lambda x: F.cross_entropy(x, TARGET, reduction="sum", label_smoothing=0.1), (3, 3)),
         (lambda x: F.cross_entropy(x, SPREAD), (3, 3)),
     ],
@@ -133,6 +167,21 @@ def test_convolutions_that_do_not_fit() -> None:
         F.conv2d(x, weight, padding="full")
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_l1_loss_has_its_weight(reduction: str) -> None:
+    """F.l1_loss of PyTorch 2.13 does not hand its weight on to who takes its place."""
+    x, weight = torch.randn(3, 3, dtype=torch.float64), torch.rand(3, 3, dtype=torch.float64)
+    mine, theirs = (x.clone(), weight.clone()), (x.clone().requires_grad_(), weight.clone().requires_grad_())
+    mine = tuple(nn.Variable(value) for value in mine)
+    y, twin = (F.l1_loss(of, SPREAD, reduction=reduction, weight=by) for of, by in (mine, theirs))
+    upstream = torch.randn_like(twin)
+    y.backward(upstream)
+    twin.backward(upstream)
+    torch.testing.assert_close(y.detach(), twin.detach(), rtol=1e-12, atol=1e-13)
+    for value, value_twin in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(value.grad_v, value_twin.grad, rtol=1e-12, atol=1e-13)
+
+
 def test_a_model_written_with_them() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -149,10 +198,10 @@ def test_a_model_written_with_them() -> None:
 
 
 def test_those_that_are_not_here_raise() -> None:
-    with pytest.raises(RuntimeError, match="cosine_similarity has no derivative in modgrad"):
-        F.cosine_similarity(nn.Variable(torch.ones(3)), torch.ones(3), dim=0)
-    with pytest.raises(RuntimeError, match="weigh the squares yourself"):
-        F.mse_loss(nn.Variable(torch.ones(3)), torch.ones(3), weight=torch.ones(3))
+    with pytest.raises(RuntimeError, match="cdist has no derivative in modgrad"):
+        torch.cdist(nn.Variable(torch.ones(3, 2)), torch.ones(3, 2))
+    with pytest.raises(ValueError, match=r"write weight.expand\(input.shape\)"):
+        F.mse_loss(nn.Variable(torch.ones(3)), torch.ones(3), weight=torch.ones(1))
     with pytest.raises(RuntimeError, match=r"write x = F.dropout\(x, ...\)"):
         F.dropout(nn.Variable(torch.ones(3)), inplace=True)
     for name, *options in [

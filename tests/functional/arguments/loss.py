@@ -29,10 +29,6 @@ def _cross_entropy_grad_input() -> list[tuple[Any, ...]]:
 
 
 ARGUMENTS: Arguments = {
-    "mse_loss": lambda: [(normal(3, 4), normal(3, 4), r) for r in functional.REDUCTIONS],
-    "mse_loss_backward": lambda: [
-        (normal(3, 4) if r == "none" else normal(), normal(3, 4), normal(3, 4), r) for r in functional.REDUCTIONS
-    ],
     "cross_entropy": _cross_entropy,
     "cross_entropy_grad_input": _cross_entropy_grad_input,
 }
