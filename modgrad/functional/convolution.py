@@ -16,16 +16,10 @@ from torch import Tensor
 from modgrad.functional.kernel import kernel
 
 __all__ = [
-    "conv2d",
-    "conv2d_grad_bias",
-    "conv2d_grad_input",
-    "conv2d_grad_weight",
     "convolution",
     "convolution_grad_bias",
     "convolution_grad_input",
     "convolution_grad_weight",
-    "pad_for_convolution",
-    "pad_for_convolution_backward",
     "transposed_convolution",
     "transposed_convolution_grad_input",
     "transposed_convolution_grad_weight",
@@ -249,46 +243,3 @@ def transposed_convolution_grad_weight(
     What it is for the convolution that goes the other way, x and dL/dy in each other's place.
     """
     return _correlation(input, grad, weight_shape, stride, padding, dilation, groups)
-
-
-def pad_for_convolution(input: Tensor, pads: Numbers, mode: str) -> Tensor:
-    """x with `pads` places more, the last dimension's first: (before, after, before, after, ...).
-
-    mode: what stands there. "zeros"; "reflect", x mirrored about its first and last place; "replicate", its first or
-    last value; "circular", x over again.
-    """
-    padded: Tensor = _torch._C._nn.pad(input, pads, "constant" if mode == "zeros" else mode)
-    return padded
-
-
-def pad_for_convolution_backward(grad: Tensor, input_shape: torch.Size, pads: Numbers, mode: str) -> Tensor:
-    """dL/dx: each value of dL/dy added up at the place of x that was read there."""
-    if mode == "zeros":
-        return torch.constant_pad_nd(grad, [-pad for pad in pads])
-    dtype = grad.dtype
-    if dtype.itemsize < 4:  # summed in float32, rounded once
-        grad = grad.float()
-    for i, (before, after) in enumerate(zip(pads[::2], pads[1::2], strict=True)):
-        if before or after:
-            d = grad.dim() - 1 - i
-            shape = (*grad.shape[:d], input_shape[d], *grad.shape[d + 1 :])
-            place = _place_read(input_shape[d], before, after, mode, grad.device)
-            grad = grad.new_zeros(shape).index_add(d, place, grad)
-    return grad.to(dtype)
-
-
-def _place_read(size: int, before: int, after: int, mode: str, device: torch.device) -> Tensor:
-    """Which of `size` places is read at each place of the padded dimension.   (before + size + after), int64."""
-    place = torch.arange(-before, size + after, device=device)
-    if mode == "circular":
-        return place % size
-    if mode == "reflect":
-        return size - 1 - (size - 1 - place.abs()).abs()
-    return place.clamp(0, size - 1)
-
-
-# The names of the time when there were two dimensions only.
-conv2d = convolution
-conv2d_grad_bias = convolution_grad_bias
-conv2d_grad_input = convolution_grad_input
-conv2d_grad_weight = convolution_grad_weight

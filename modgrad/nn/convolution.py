@@ -12,6 +12,7 @@ from modgrad import functional
 from modgrad.graph import Parameter, Primitive
 from modgrad.nn import init
 from modgrad.nn.arguments import Numbers, one_for_each
+from modgrad.nn.padding import padded, padded_backward
 
 __all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
@@ -33,7 +34,7 @@ def padded_first(who: str, padding: str, kernel: Numbers, stride: Numbers, dilat
         raise ValueError(f"{who}(padding='same') keeps the size only for a stride of 1, got {stride}")
     total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     uneven = tuple(pad for t in reversed(total) for pad in (0, t % 2))
-    return tuple(t // 2 for t in total), (uneven, "zeros") if any(uneven) else None
+    return tuple(t // 2 for t in total), (uneven, "constant") if any(uneven) else None
 
 
 def named(error: RuntimeError, who: Any, input: Tensor) -> RuntimeError:
@@ -61,7 +62,7 @@ class Convolving(Primitive):
     ) -> Tensor:
         call.laid = how, pads, input.shape, weight.shape
         if pads is not None:
-            input = functional.pad_for_convolution(input, *pads)
+            input = padded(self, input, *pads)
         output: Tensor = self.functions[0](input, weight, bias, *how)
         return output
 
@@ -70,15 +71,15 @@ class Convolving(Primitive):
         single = grad.dim() < weight.dim()
         if single:
             grad, shape = grad.unsqueeze(0), (1, *shape)
-        gradient: Tensor = self.functions[1](grad, _padded(shape, pads), weight, *how)
+        gradient: Tensor = self.functions[1](grad, _padded_shape(shape, pads), weight, *how)
         if pads is not None:
-            gradient = functional.pad_for_convolution_backward(gradient, shape, *pads)
+            gradient = padded_backward(gradient, shape, *pads)
         return gradient.squeeze(0) if single else gradient
 
     def weight_gradient(self, call: Any, grad: Tensor, input: Tensor) -> Tensor:
         how, pads, _, shape = call.laid
         if pads is not None:
-            input = functional.pad_for_convolution(input, *pads)
+            input = padded(self, input, *pads)
         if grad.dim() < len(shape):
             grad, input = grad.unsqueeze(0), input.unsqueeze(0)
         gradient: Tensor = self.functions[2](grad, input, shape, *how)
@@ -88,7 +89,7 @@ class Convolving(Primitive):
         return functional.convolution_grad_bias(grad.unsqueeze(0) if grad.dim() < len(call.laid[3]) else grad)
 
 
-def _padded(shape: Sequence[int], pads: Pads) -> Sequence[int]:
+def _padded_shape(shape: Sequence[int], pads: Pads) -> Sequence[int]:
     """The shape of what has `shape` before it is padded."""
     if pads is None:
         return shape
