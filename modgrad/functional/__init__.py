@@ -11,6 +11,7 @@ from modgrad.functional.activation import *
 from modgrad.functional.arithmetic import *
 from modgrad.functional.attention import *
 from modgrad.functional.convolution import *
+from modgrad.functional.ctc import *
 from modgrad.functional.dropout import *
 from modgrad.functional.embedding import *
 from modgrad.functional.kernel import *

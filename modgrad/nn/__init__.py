@@ -17,6 +17,7 @@ from modgrad.nn import operators as operators
 from modgrad.nn.activation import *
 from modgrad.nn.container import *
 from modgrad.nn.convolution import *
+from modgrad.nn.ctc import *
 from modgrad.nn.dropout import *
 from modgrad.nn.embedding import *
 from modgrad.nn.linear import *
