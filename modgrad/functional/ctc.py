@@ -44,6 +44,7 @@ def _ctc_loss_kernel(
             log_probs, targets, input_lengths, target_lengths, blank, reduction, zero_infinity
         )
     forward = aten._ctc_loss.Tensor if isinstance(input_lengths, Tensor) else aten._ctc_loss.default
+    targets = targets.contiguous()  # of others, one after another, the kernel takes the wrong ones
     losses, log_alpha = forward(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity)
     return _reduced(losses, target_lengths, reduction, zero_infinity), losses, log_alpha
 
@@ -103,7 +104,7 @@ def _ctc_loss_backward_kernel(
     tensors = isinstance(input_lengths, Tensor)
     backward = aten._ctc_loss_backward.Tensor if tensors else aten._ctc_loss_backward.default
     lengths = input_lengths, target_lengths
-    return backward(slope, log_probs, targets, *lengths, losses, log_alpha, blank, zero_infinity)
+    return backward(slope, log_probs, targets.contiguous(), *lengths, losses, log_alpha, blank, zero_infinity)
 
 
 @kernel(_ctc_loss_backward_kernel)

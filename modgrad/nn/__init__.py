@@ -15,6 +15,7 @@ from modgrad.graph import recompute as recompute
 from modgrad.nn import init as init
 from modgrad.nn import operators as operators
 from modgrad.nn.activation import *
+from modgrad.nn.adaptive_softmax import *
 from modgrad.nn.container import *
 from modgrad.nn.convolution import *
 from modgrad.nn.ctc import *

@@ -19,18 +19,3 @@ def _mse_loss(
             "mse_loss(weight=...) of a Variable is not there in this version: weigh the squares yourself"
         )
     return nn.MSELoss(size_average, reduce, reduction)(input, target)
-
-
-@operator(F.cross_entropy)
-def _cross_entropy(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    size_average: None = None,
-    ignore_index: int = -100,
-    reduce: None = None,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Any:
-    loss = nn.CrossEntropyLoss(weight, size_average, ignore_index, reduce, reduction, label_smoothing)
-    return loss(input, target)
