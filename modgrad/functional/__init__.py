@@ -12,6 +12,7 @@ from modgrad.functional.attention import *
 from modgrad.functional.bilinear import *
 from modgrad.functional.binary_loss import *
 from modgrad.functional.convolution import *
+from modgrad.functional.ctc import *
 from modgrad.functional.distance import *
 from modgrad.functional.dropout import *
 from modgrad.functional.embedding import *

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -13,11 +15,101 @@ __all__ = [
     "cross_entropy_grad_input",
     "cross_entropy_grad_target",
     "is_probabilities",
+    "nll_loss",
+    "nll_loss_backward",
     "target_weights",
 ]
 
 aten = torch.ops.aten
 REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}  # name -> ATen's code
+
+
+# Negative log likelihood of log-probabilities x (N, C, ...) for class indices y (N, ...), with w_c each class's weight,
+# 0 where y is ignored, and D what the mean divides by:
+#
+#     L_n = -w_{y_n} x_{n, y_n},    D = sum_n w_{y_n},    dL_n/dx_{n, c} = -w_c where c = y_n.
+
+
+def _at_target(
+    input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The classes (N, 1, ...), 0 in place of those ignored; w_y (N, ...), 0 for those; and whether each counts."""
+    counted = target != ignore_index
+    index = torch.where(counted, target, 0).long()
+    of_class = input.new_ones(()) if weight is None else weight[index]
+    return index.unsqueeze(1), torch.where(counted, of_class, 0), counted
+
+
+_nll_loss_forward = direct(aten.nll_loss_forward.default)
+_nll_loss2d_forward = direct(aten.nll_loss2d_forward.default)
+_nll_loss_backward = direct(aten.nll_loss_backward.default)
+_nll_loss2d_backward = direct(aten.nll_loss2d_backward.default)
+
+
+def _nll_loss_kernel(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+) -> tuple[Tensor, Tensor]:
+    if input.dim() == 2:
+        return _nll_loss_forward(input, target, weight, REDUCTIONS[reduction], ignore_index)
+    shape, target = target.shape, target.long()
+    if input.dim() != 4:  # the kernel is for images: the further dimensions make one of one row
+        input, target = input.flatten(2).unsqueeze(2), target.flatten(1).unsqueeze(1)
+    loss, divisor = _nll_loss2d_forward(input, target, weight, REDUCTIONS[reduction], ignore_index)
+    return (loss.reshape(shape) if reduction == "none" else loss), divisor
+
+
+@kernel(_nll_loss_kernel)
+def nll_loss(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+) -> tuple[Tensor, Tensor]:
+    """L_n = -w_{y_n} x_{n, y_n}, all of them ("none"), their sum, or their sum divided by D = sum_n w_{y_n}.
+
+    input (N, C, ...) log-probabilities, target (N, ...) class indices, weight (C). Returns L and D, of which only the
+    mean makes use.
+    """
+    index, weights, counted = _at_target(input, target, weight, ignore_index)
+    losses = torch.where(counted, -weights * input.gather(1, index).squeeze(1), 0)
+    divisor = weights.expand(losses.shape).sum()
+    if reduction == "none":
+        return losses, divisor
+    return (losses.sum() / divisor if reduction == "mean" else losses.sum()), divisor
+
+
+def _nll_loss_backward_kernel(
+    grad: Tensor,
+    input_shape: torch.Size,
+    target: Tensor,
+    divisor: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    input = grad.new_empty(()).expand(input_shape)  # of which the kernels only read the shape
+    if len(input_shape) == 2:
+        return _nll_loss_backward(grad, input, target, weight, REDUCTIONS[reduction], ignore_index, divisor)
+    target = target.long()
+    if len(input_shape) != 4:
+        input, target = input.flatten(2).unsqueeze(2), target.flatten(1).unsqueeze(1)
+        grad = grad.reshape(target.shape) if reduction == "none" else grad
+    slope = _nll_loss2d_backward(grad, input, target, weight, REDUCTIONS[reduction], ignore_index, divisor)
+    return slope.reshape(input_shape)
+
+
+@kernel(_nll_loss_backward_kernel)
+def nll_loss_backward(
+    grad: Tensor,
+    input_shape: torch.Size,
+    target: Tensor,
+    divisor: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """dL/dx_{n, c} = -(w_c / D) dL/dy where c = y_n, 0 elsewhere.   grad: the loss's shape; returns `input_shape`."""
+    index, weights, counted = _at_target(grad, target, weight, ignore_index)
+    upstream = grad / divisor if reduction == "mean" else grad
+    slope = torch.where(counted, -weights * upstream, 0).unsqueeze(1)
+    return grad.new_zeros(input_shape).scatter(1, index, slope)
 
 
 # Cross entropy of class scores x (N, C, ...) against targets given as class indices (N, ...) or as probabilities
@@ -36,9 +128,7 @@ def target_weights(
     For probabilities t: T is w_c t_c; D is the number of positions.
     Label smoothing e mixes in the uniform distribution: (1 - e) t_c + e / C.   Szegedy et al. 2016, section 7.
     """
-    classes = log_p.shape[1]
-    each_class = [1, classes] + [1] * (log_p.dim() - 2)
-    by_class = log_p.new_ones(each_class) if weight is None else weight.reshape(each_class)
+    classes, by_class = log_p.shape[1], _by_class(log_p, weight)
     if is_probabilities(log_p, target):
         smooth = target * (1 - label_smoothing) + label_smoothing / classes
         return smooth * by_class, log_p.new_ones(log_p.shape)[:, 0].sum()
@@ -50,15 +140,15 @@ def target_weights(
     return hard * (1 - label_smoothing) + smooth, hard.sum()
 
 
+def _by_class(log_p: Tensor, weight: Tensor | None) -> Tensor:
+    """w_c, (1, C, 1, ...)."""
+    shape = [1, log_p.shape[1]] + [1] * (log_p.dim() - 2)
+    return log_p.new_ones(shape) if weight is None else weight.reshape(shape)
+
+
 def is_probabilities(input: Tensor, target: Tensor) -> bool:
     """Whether the target gives a probability for each class, rather than the index of one."""
     return target.is_floating_point()
-
-
-_nll_loss_forward = direct(aten.nll_loss_forward.default)
-_nll_loss2d_forward = direct(aten.nll_loss2d_forward.default)
-_nll_loss_backward = direct(aten.nll_loss_backward.default)
-_nll_loss2d_backward = direct(aten.nll_loss2d_backward.default)
 
 
 def _cross_entropy_kernel(
@@ -69,13 +159,11 @@ def _cross_entropy_kernel(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    dimensions = input.dim()
-    if label_smoothing or dimensions not in (2, 4) or is_probabilities(input, target):
+    if label_smoothing or is_probabilities(input, target):
         formula = cross_entropy.formula  # type: ignore[attr-defined]
         return formula(input, target, weight, ignore_index, reduction, label_smoothing)
     log_p = torch.log_softmax(input, 1)
-    forward = _nll_loss_forward if dimensions == 2 else _nll_loss2d_forward
-    loss, divisor = forward(log_p, target, weight, REDUCTIONS[reduction], ignore_index)
+    loss, divisor = _nll_loss_kernel(log_p, target, weight, ignore_index, reduction)
     return loss, log_p, divisor
 
 
@@ -94,13 +182,18 @@ def cross_entropy(
     Returns L, log p (N, C, ...), and D, of which only the mean makes use.
     """
     log_p = torch.log_softmax(input, 1)
-    weights, divisor = target_weights(log_p, target, weight, ignore_index, label_smoothing)
-    terms = weights * log_p
-    if not is_probabilities(input, target):
-        terms = torch.where(weights == 0, 0, terms)  # a class that is not looked at may have log p = -inf
+    if is_probabilities(input, target):
+        weights, divisor = target_weights(log_p, target, weight, ignore_index, label_smoothing)
+        losses = -(weights * log_p).sum(1)
+    else:  # only the target's class is looked at, as others may have log p = -inf; of smoothed targets, all of them
+        losses, divisor = nll_loss.formula(log_p, target, weight, ignore_index, "none")  # type: ignore[attr-defined]
+        if label_smoothing:
+            uniform = -(log_p * _by_class(log_p, weight)).mean(1)
+            uniform = torch.where(target != ignore_index, uniform, 0)
+            losses = (1 - label_smoothing) * losses + label_smoothing * uniform
     if reduction == "none":
-        return -terms.sum(1), log_p, divisor
-    return (-terms.sum() / divisor if reduction == "mean" else -terms.sum()), log_p, divisor
+        return losses, log_p, divisor
+    return (losses.sum() / divisor if reduction == "mean" else losses.sum()), log_p, divisor
 
 
 def _cross_entropy_grad_input_kernel(
@@ -113,12 +206,12 @@ def _cross_entropy_grad_input_kernel(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    dimensions = log_p.dim()
-    if label_smoothing or dimensions not in (2, 4) or is_probabilities(log_p, target):
-        formula = cross_entropy_grad_input.formula  # type: ignore[attr-defined]
-        return formula(grad, log_p, target, divisor, weight, ignore_index, reduction, label_smoothing)
-    backward = _nll_loss_backward if dimensions == 2 else _nll_loss2d_backward
-    grad_log_p = backward(grad, log_p, target, weight, REDUCTIONS[reduction], ignore_index, divisor)
+    if label_smoothing or is_probabilities(log_p, target):
+        grad_log_p = -_weights_by_upstream(
+            grad, log_p, target, divisor, weight, ignore_index, reduction, label_smoothing
+        )
+    else:
+        grad_log_p = _nll_loss_backward_kernel(grad, log_p.shape, target, divisor, weight, ignore_index, reduction)
     return torch._log_softmax_backward_data(grad_log_p, log_p, 1, log_p.dtype)
 
 
@@ -134,9 +227,26 @@ def cross_entropy_grad_input(
     label_smoothing: float = 0.0,
 ) -> Tensor:
     """dL/dx_c = (1/D) (p_c sum_k T_k - T_c) dL/dy.   grad: the loss's shape; returns (N, C, ...)."""
-    weights, _ = target_weights(log_p, target, weight, ignore_index, label_smoothing)
-    slope = torch.exp(log_p) * weights.sum(1, keepdim=True) - weights
-    return slope * _for_each_class(grad, divisor, reduction)
+    weights = _weights_by_upstream(grad, log_p, target, divisor, weight, ignore_index, reduction, label_smoothing)
+    return torch.exp(log_p) * weights.sum(1, keepdim=True) - weights
+
+
+def _weights_by_upstream(
+    grad: Tensor,
+    log_p: Tensor,
+    target: Tensor,
+    divisor: Tensor,
+    weight: Any,
+    ignored: int,
+    reduction: str,
+    smoothing: float,
+) -> Tensor:
+    """T_c / D dL/dy."""
+    weights, _ = target_weights(log_p, target, weight, ignored, smoothing)
+    weights = weights * _for_each_class(grad, divisor, reduction)
+    if is_probabilities(log_p, target):
+        return weights
+    return torch.where((target != ignored).unsqueeze(1), weights, 0)  # D may be 0 where nothing counts
 
 
 def cross_entropy_grad_target(
@@ -148,8 +258,7 @@ def cross_entropy_grad_target(
     label_smoothing: float = 0.0,
 ) -> Tensor:
     """dL/dt_c = -(1/D) (1 - e) w_c log p_c dL/dy, for targets that are probabilities."""
-    by_class = 1 if weight is None else weight.reshape([1, -1] + [1] * (log_p.dim() - 2))
-    return -(1 - label_smoothing) * by_class * log_p * _for_each_class(grad, divisor, reduction)
+    return -(1 - label_smoothing) * _by_class(log_p, weight) * log_p * _for_each_class(grad, divisor, reduction)
 
 
 def _for_each_class(grad: Tensor, divisor: Tensor, reduction: str) -> Tensor:

@@ -19,7 +19,7 @@ from modgrad.functional.kernel import direct
 
 _WORTH = 2_500_000  # multiplications from which on it is faster, as measured
 _SMALL = 4096  # no matrix with fewer values has a product that large, in practice; asked first, as it costs least
-_PART = 2**21  # values that are added at a time
+_PART, _PART_TRACED = 2**21, 2**23  # values that are added at a time: in a program each part is an operation
 
 
 @cache
@@ -65,9 +65,12 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 def add_product_(sum: Tensor, a: Tensor, b: Tensor) -> None:
     """sum += a b, in place and without another tensor of its size.   sum (n, m), a (n, k), b (k, m)."""
-    rows = max(_PART // max(sum.shape[1], 1), 1)
-    if _onednn is None or not (_fits(a) and worth(min(rows, sum.shape[0]), sum.shape[1], a.shape[1])):
+    traced = type(a) is not Tensor
+    rows = max((_PART_TRACED if traced else _PART) // max(sum.shape[1], 1), 1)
+    by_onednn = _onednn is not None and _fits(a) and worth(min(rows, sum.shape[0]), sum.shape[1], a.shape[1])
+    if not (traced or by_onednn):
         sum.addmm_(a, b)
         return
+    # PyTorch's compiler adds in place to a part of a tensor, but would make a whole one anew.
     for start in range(0, sum.shape[0], rows):
         sum[start : start + rows] += product(a[start : start + rows], b)

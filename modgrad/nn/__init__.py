@@ -15,10 +15,12 @@ from modgrad.graph import recompute as recompute
 from modgrad.nn import init as init
 from modgrad.nn import operators as operators
 from modgrad.nn.activation import *
+from modgrad.nn.adaptive_softmax import *
 from modgrad.nn.bilinear import *
 from modgrad.nn.binary_loss import *
 from modgrad.nn.container import *
 from modgrad.nn.convolution import *
+from modgrad.nn.ctc import *
 from modgrad.nn.distance import *
 from modgrad.nn.dropout import *
 from modgrad.nn.embedding import *

@@ -203,7 +203,9 @@ def packaged(binding: Binding, run: Any, batch: Any, folder: Path, dynamic: bool
         scalars.apart(exported.graph_module)
         with products.lowered():
             # Small intermediates are taken from one piece of memory, as asking for each takes longer than filling it.
-            options = {"memory_planning": _intermediate(exported.graph) < _SMALL}
+            # Large ones are made in the program's own order: what goes by chunks would else hold all chunks at once.
+            small = _intermediate(exported.graph) < _SMALL
+            options = {"memory_planning": small, "reorder_for_locality": small}
             try:
                 aoti_compile_and_package(exported, package_path=str(package), inductor_configs=options)
             except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,13 +19,17 @@ class TorchLinearCrossEntropy(torch.nn.Module):
     def __init__(self, in_features: int, num_classes: int, bias: bool = False, **options: Any) -> None:
         super().__init__()
         options.pop("options", None)
-        self.linear = torch.nn.Linear(in_features, num_classes, bias=bias)
+        self.classes, self.places = num_classes, options.pop("out_features", ())
+        self.linear = torch.nn.Linear(in_features, math.prod(self.places, start=num_classes), bias=bias)
         self.criterion = torch.nn.CrossEntropyLoss(**{k: v for k, v in options.items() if k != "weight"})
         self.register_buffer("weight", options.get("weight"))
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         self.criterion.weight = self.weight
-        return self.criterion(self.linear(input), target)
+        scores = self.linear(input)
+        if self.places:
+            scores = scores.reshape(*input.shape[:-1], self.classes, *self.places)
+        return self.criterion(scores, target)
 
 
 def features_and(targets: Callable[[], Inputs], features: int) -> Callable[[], Inputs]:
@@ -32,7 +37,8 @@ def features_and(targets: Callable[[], Inputs], features: int) -> Callable[[], I
 
     def make() -> Inputs:
         scores, target = targets()
-        return torch.randn(*scores.shape[:-1], features, dtype=torch.float64), target
+        batch = scores.shape[:1] if scores.dim() > 1 else ()
+        return torch.randn(*batch, features, dtype=torch.float64), target
 
     return make
 
@@ -88,6 +94,26 @@ CASES = [
             options=2,
         )
         for reduction in ("mean", "sum", "none")
+    ),
+    *(
+        linear_cross_entropy(
+            scores_and_classes((5, 3, 2, 2), ignored=True),
+            scores_and_probabilities((5, 3, 2, 2)),
+            label=f"further dimensions, {reduction}",
+            reduction=reduction,
+            out_features=(2, 2),
+            bias=True,
+            weight=PER_CLASS,
+            label_smoothing=0.2,
+            options=2,
+            empty=empty,
+        )
+        for reduction, empty in (("mean", None), ("sum", scores_and_classes((0, 3, 2, 2))), ("none", None))
+    ),
+    linear_cross_entropy(
+        scores_and_classes((5, 3)),
+        label="kept gradients",
+        options=nn.LinearCrossEntropyOptions(allow_retain_graph=True, chunking_method="aspect_ratio:2"),
     ),
     linear_cross_entropy(scores_and_classes((9, 3)), label="class 1 ignored", ignore_index=1, weight=PER_CLASS),
 ]

@@ -4,17 +4,22 @@ from typing import Any
 
 import torch
 
+from modgrad.functional import Chunks, Criterion
 from tests.functional.arguments.make import Arguments, normal
 
 
 def _linear_cross_entropy(reductions: tuple[str, ...], wanted: bool = False) -> list[tuple[Any, ...]]:
-    """For each kind of target, smoothing and reduction; in one piece, and by two rows."""
-    h, W, b = normal(5, 4), normal(3, 4), normal(3)
+    """For each kind of target, smoothing and reduction; in one piece, and by two rows; in further dimensions too."""
+    h = normal(5, 4)
     indices = torch.tensor([0, 2, -100, 1, 2])
     flags = ((True, True, True),) if wanted else ()
     return [
-        (h, W, bias, target, weight, -100, reduction, smoothing, *flags, rows)
-        for target in (indices, normal(5, 3).softmax(1))
+        (h, W, bias, target, Criterion(weight, -100, reduction, smoothing), *flags, Chunks(rows))
+        for W, b, targets in (
+            (normal(3, 4), normal(3), (indices, normal(5, 3).softmax(1))),
+            (normal(3, 2, 4), normal(3, 2), (torch.stack([indices, indices], 1), normal(5, 3, 2).softmax(1))),
+        )
+        for target in targets
         for bias, weight in ((None, None), (b, positive))
         for smoothing in (0.0, 0.1)
         for reduction in reductions
@@ -24,7 +29,10 @@ def _linear_cross_entropy(reductions: tuple[str, ...], wanted: bool = False) -> 
 
 def _linear_cross_entropy_backward() -> list[tuple[Any, ...]]:
     rows = _linear_cross_entropy(("mean", "sum", "none"), wanted=True)
-    return [(normal(5) if row[6] == "none" else normal(), *row) for row in rows]
+    return [
+        (normal(5, *W.shape[1:-1]) if of.reduction == "none" else normal(), h, W, b, t, of, *rest)
+        for h, W, b, t, of, *rest in rows
+    ]
 
 
 positive = torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)
