@@ -2,8 +2,8 @@
 
 `f` computes, `f_backward` is its derivative; where there are several, `f_grad_input`, `f_grad_weight`, ... In all of
 them `grad` is dL/dy, the gradient of the loss with respect to the output. By family: `activation`, `arithmetic`,
-`linear`, `attention`, `recurrent`, `embedding`, `convolution`, `normalization`, `dropout`, `pooling`, `reduction`,
-`shape`, `loss`, `linear_cross_entropy`. `kernel` holds what lets a fast kernel stand in for a formula; inside
+`elementwise`, `linear`, `attention`, `recurrent`, `embedding`, `convolution`, `normalization`, `dropout`, `pooling`,
+`reduction`, `shape`, `indexing`, `scatter_reduce`, `vectors`, `loss`, `linear_cross_entropy`. `kernel` holds what lets a fast kernel stand in for a formula; inside
 `formulas()` the formulas run. What each family gives to others stands in its `__all__`.
 """
 
@@ -12,7 +12,9 @@ from modgrad.functional.arithmetic import *
 from modgrad.functional.attention import *
 from modgrad.functional.convolution import *
 from modgrad.functional.dropout import *
+from modgrad.functional.elementwise import *
 from modgrad.functional.embedding import *
+from modgrad.functional.indexing import *
 from modgrad.functional.kernel import *
 from modgrad.functional.linear import *
 from modgrad.functional.linear_cross_entropy import *
@@ -21,4 +23,6 @@ from modgrad.functional.normalization import *
 from modgrad.functional.pooling import *
 from modgrad.functional.recurrent import *
 from modgrad.functional.reduction import *
+from modgrad.functional.scatter_reduce import *
 from modgrad.functional.shape import *
+from modgrad.functional.vectors import *
