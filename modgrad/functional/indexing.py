@@ -125,7 +125,7 @@ def take_backward(grad: Tensor, input_shape: torch.Size, index: Tensor) -> Tenso
 
 def scatter(input: Tensor, dim: int, index: Tensor, src: Number) -> Tensor:
     """y = x, but for y[index[i, j, k], j, k] = src[i, j, k] for dim 0, and so on.   src: index's shape, or a number."""
-    return torch.scatter(input, dim, index, src)  # type: ignore[arg-type]
+    return torch.scatter(input, dim, index, src)
 
 
 def scatter_grad_input(grad: Tensor, dim: int, index: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ def index_copy_grad_source(grad: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Number) -> Tensor:
     """y = x, with `value` all over the slices of `dim` that `index` names."""
-    return torch.index_fill(input, dim, index, value)  # type: ignore[arg-type]
+    return torch.index_fill(input, dim, index, value)
 
 
 def index_fill_grad_input(grad: Tensor, dim: int, index: Tensor) -> Tensor:

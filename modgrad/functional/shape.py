@@ -50,7 +50,7 @@ def reshape_backward(grad: Tensor, input_shape: torch.Size) -> Tensor:
 
 def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
     """y's dimension i is x's dimension dims[i]."""
-    return input.permute(*dims)
+    return input.permute(tuple(dims))
 
 
 def permute_backward(grad: Tensor, dims: Sequence[int]) -> Tensor:

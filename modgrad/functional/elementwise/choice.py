@@ -1,7 +1,7 @@
 """Functions that choose among values or cut them, each beside its derivative.
 
-At a tie and at a bound the derivatives are PyTorch's: `maximum` halves the gradient, `fmax` gives it to the first, and a
-value at its bound gets it whole.
+At a tie and at a bound the derivatives are PyTorch's: `maximum` halves the gradient, `fmax` gives it to the first, and
+a value at its bound gets it whole.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Bound = Tensor | float | None
 
 def where(condition: Tensor, input: Number, other: Number) -> Tensor:
     """y = a where the condition holds, b elsewhere. All broadcast."""
-    return torch.where(condition, input, other)  # type: ignore[arg-type]
+    return torch.where(condition, input, other)
 
 
 def where_grad_input(grad: Tensor, condition: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ def nan_to_num_backward(grad: Tensor, input: Tensor) -> Tensor:
 
 def copysign(input: Tensor, other: Number) -> Tensor:
     """y = |a| with the sign of b, whose derivative is 0."""
-    return torch.copysign(input, other)  # type: ignore[arg-type]
+    return torch.copysign(input, other)
 
 
 def copysign_grad_input(grad: Tensor, input: Tensor, output: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ def frac_backward(grad: Tensor) -> Tensor:
 
 def fmod(input: Tensor, other: Number) -> Tensor:
     """y = a - b trunc(a / b): the remainder, of a's sign."""
-    return torch.fmod(input, other)  # type: ignore[arg-type]
+    return torch.fmod(input, other)
 
 
 def fmod_grad_input(grad: Tensor) -> Tensor:

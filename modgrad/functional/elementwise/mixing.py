@@ -25,7 +25,7 @@ Number = Tensor | float
 
 def lerp(input: Tensor, end: Tensor, weight: Number) -> Tensor:
     """y = a + w (b - a)."""
-    return torch.lerp(input, end, weight)  # type: ignore[arg-type]
+    return torch.lerp(input, end, weight)
 
 
 def lerp_grad_input(grad: Tensor, weight: Number) -> Tensor:

@@ -247,7 +247,7 @@ def xlogy_grad_other(grad: Tensor, input: Number, other: Number) -> Tensor:
 
 def xlog1py(input: Number, other: Number) -> Tensor:
     """y = a ln(1 + b), 0 where a = 0, unless b is NaN."""
-    return torch.special.xlog1py(input, other)  # type: ignore[arg-type]
+    return torch.special.xlog1py(input, other)
 
 
 def xlog1py_grad_input(grad: Tensor, input: Number, other: Number) -> Tensor:

@@ -5,19 +5,16 @@ that it stands in for, and calls a primitive. `base` is what they are made of; `
 the formulas stand.
 """
 
-from modgrad.nn.operators import (
-    arithmetic,
-    attention,
-    copying,
-    einsum,
-    elementwise,
-    indexing,
-    joining,
-    order,
-    product,
-    reduction,
-    shape,
-)
-from modgrad.nn.operators.attention import scaled_dot_product_attention
-
-__all__ = ["arithmetic", "attention", "scaled_dot_product_attention", "shape"]
+from modgrad.nn.operators import arithmetic as arithmetic
+from modgrad.nn.operators import attention as attention
+from modgrad.nn.operators import copying as copying
+from modgrad.nn.operators import einsum as einsum
+from modgrad.nn.operators import elementwise as elementwise
+from modgrad.nn.operators import indexing as indexing
+from modgrad.nn.operators import joining as joining
+from modgrad.nn.operators import order as order
+from modgrad.nn.operators import product as product
+from modgrad.nn.operators import reduction as reduction
+from modgrad.nn.operators import shape as shape
+from modgrad.nn.operators import statistics as statistics
+from modgrad.nn.operators.attention import scaled_dot_product_attention as scaled_dot_product_attention

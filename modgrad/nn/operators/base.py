@@ -92,7 +92,7 @@ class Formula(Primitive):
         kept.append(output if saves_output else None)
         within = [x for value in kept if type(value) is tuple for x in value if isinstance(x, Tensor)]
         call.save(*kept, *within)  # those too, so that a change of an index in between is found
-        return output  # type: ignore[no-any-return]
+        return output
 
     def backward(self, call: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         wanted = tuple([call.wants(d.position) for d in self.derivatives])
@@ -134,7 +134,7 @@ def _derivatives_of(name: str, arguments: Sequence[str]) -> list[Derivative]:
 
 
 def made(name: str, base: type, module: str, function: Callable[..., Tensor]) -> type:
-    """The class that `class Name(base, function=function)` makes, for a table of functions; `module`: where it is to be."""
+    """What `class Name(base, function=function)` makes in `module`: for a table of functions."""
     document = (function.__doc__ or "").split("\n")[0]
     return type(base)(name, (base,), {"__doc__": document, "__module__": module}, function=function)
 

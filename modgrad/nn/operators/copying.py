@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from modgrad.graph import Primitive
-from modgrad.graph.dispatch import operator
+from modgrad.graph.dispatch import on_plain_values, operator
 
 _T: Any = Tensor
 
@@ -37,7 +37,10 @@ def _contiguous(input: Any, memory_format: Any = torch.contiguous_format) -> Any
     return input if input.is_contiguous(memory_format=memory_format) else _clone(input, memory_format=memory_format)
 
 
-@operator(torch.conj, _T.conj, torch.positive, _T.positive, _T.__pos__)
+@operator(
+    *(torch.conj, _T.conj, torch.conj_physical, _T.conj_physical, torch.resolve_conj, _T.resolve_conj),
+    *(torch.resolve_neg, _T.resolve_neg, torch.real, _T.real.__get__, torch.positive, _T.positive, _T.__pos__),
+)
 def _unchanged(input: Any) -> Any:
     return input
 
@@ -47,17 +50,23 @@ def _to(input: Any, *args: Any, **kwargs: Any) -> Any:
     copy = kwargs.pop("copy", False)
     if args and isinstance(args[0], Tensor):
         args = (args[0].device, args[0].dtype, *args[1:])
+    if args and isinstance(args[-1], bool):  # ..., non_blocking, copy
+        last = 2 if isinstance(args[0], torch.dtype) else 3
+        args, copy = (args[:last], args[last]) if len(args) > last else (args, copy)
     device, dtype, _, memory_format = torch._C._nn._parse_to(*args, **kwargs)
     same = (dtype in (None, input.dtype)) and (device in (None, input.device))
     if same and not copy and memory_format is None:
         return input
-    if dtype is not None and not dtype.is_floating_point:
+    if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
         return input.detach().to(dtype)
     return _COPY(input, dtype, device or input.device, memory_format or torch.preserve_format)
 
 
 def _converts(dtype: torch.dtype) -> Any:
-    return lambda input: _to(input, dtype)
+    def convert(input: Any, memory_format: Any = None) -> Any:
+        return _to(input, dtype, memory_format=memory_format)
+
+    return convert
 
 
 for _method, _dtype in [
@@ -69,16 +78,23 @@ for _method, _dtype in [
     operator(_method)(_converts(_dtype))
 
 
+@operator(_T.type)
+def _type(input: Any, dtype: Any = None, non_blocking: bool = False) -> Any:
+    if dtype is None:
+        return on_plain_values(_T.type, (input,), {})
+    return _to(input, dtype if isinstance(dtype, torch.dtype) else torch.empty(0).type(dtype).dtype)
+
+
 @operator(_T.type_as)
 def _type_as(input: Any, other: Tensor) -> Any:
     return _to(input, other.dtype)
 
 
 @operator(_T.cpu)
-def _cpu(input: Any) -> Any:
-    return _to(input, "cpu")
+def _cpu(input: Any, memory_format: Any = None) -> Any:
+    return _to(input, "cpu", memory_format=memory_format)
 
 
 @operator(_T.cuda)
-def _cuda(input: Any, device: Any = "cuda") -> Any:
+def _cuda(input: Any, device: Any = "cuda", non_blocking: bool = False) -> Any:
     return _to(input, torch.device("cuda", device) if isinstance(device, int) else torch.device(device))

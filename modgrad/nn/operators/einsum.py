@@ -44,7 +44,8 @@ def _read(equation: str, operands: Any) -> tuple[list[list[Label]], list[Label]]
     inputs = [_labels(equation, term, x.dim()) for term, x in zip(terms, operands, strict=True)]
     rest = max((sum(type(label) is int for label in labels) for labels in inputs), default=0)
     if arrow:
-        output = _labels(equation, right, rest + len(right.replace("...", "")))
+        named = len(right.replace("...", ""))
+        output = _labels(equation, right, named + rest if "..." in right else named)
         known = {label for labels in inputs for label in labels}
         if len(set(output)) < len(output) or set(output) - known - set(range(rest)):
             raise ValueError(f"einsum({equation!r}): each name in the output stands once, and in a term before it")

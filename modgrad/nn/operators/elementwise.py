@@ -58,7 +58,6 @@ def _of_two(primitive: Any) -> Any:
     def call(input: Any, other: Any) -> Any:
         return primitive(input, other)
 
-    call.primitive = primitive  # type: ignore[attr-defined]  # for `listing`
     return call
 
 

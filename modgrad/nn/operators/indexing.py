@@ -139,12 +139,13 @@ def _take_along_dim(input: Any, indices: Tensor, dim: int | None = None) -> Any:
     place = dim_of(input, dim)
     if input.dim() != indices.dim():
         raise ValueError(
-            f"take_along_dim: input of shape {tuple(input.shape)} and indices of shape {tuple(indices.shape)} must have "
-            "as many dimensions"
+            f"take_along_dim: input of shape {tuple(input.shape)} and indices of shape {tuple(indices.shape)} must "
+            "have as many dimensions"
         )
     shapes = [(*x.shape[:place], 1, *x.shape[place + 1 :]) for x in (input, indices)]
     shape = torch.broadcast_shapes(*shapes)
     input, indices = (x.expand(*shape[:place], x.shape[place], *shape[place + 1 :]) for x in (input, indices))
+    indices = torch.where(indices < 0, indices + input.shape[place], indices)  # -1 is the last
     return _GATHER(input, place, indices)
 
 

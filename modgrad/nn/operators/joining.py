@@ -16,6 +16,7 @@ from modgrad.graph.dispatch import operator
 from modgrad.nn.operators.base import dim_of
 
 _T: Any = Tensor
+_VF: Any = torch._VF  # what some functions are underneath, which may be met instead
 
 
 class Cat(Primitive):
@@ -65,7 +66,7 @@ _CAT, _STACK, _SPLIT = Cat(), Stack(), Split()
 
 
 @operator(torch.cat, torch.concat, torch.concatenate)
-def _cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Any:
+def _cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Any:
     along = dim if axis is None else axis
     if len({x.dim() for x in tensors}) > 1:  # an empty vector may stand among tensors of any shape
         tensors = [x for x in tensors if tuple(x.shape) != (0,)]
@@ -77,7 +78,7 @@ def _stack(tensors: Sequence[Any], dim: int = 0) -> Any:
     return _STACK(dim_of(tensors[0], dim, extra=1), *tensors)
 
 
-@operator(torch.split, _T.split, torch.split_with_sizes, _T.split_with_sizes)
+@operator(torch.split, _T.split, torch.split_with_sizes, _T.split_with_sizes, torch.unsafe_split, _T.unsafe_split)
 def _split(tensor: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> Any:
     place, sizes = dim_of(tensor, dim), split_size_or_sections
     if isinstance(sizes, int):
@@ -86,7 +87,7 @@ def _split(tensor: Any, split_size_or_sections: int | Sequence[int], dim: int = 
     return _SPLIT(tensor, tuple(sizes), place)
 
 
-@operator(torch.chunk, _T.chunk)
+@operator(torch.chunk, _T.chunk, torch.unsafe_chunk, _T.unsafe_chunk)
 def _chunk(input: Any, chunks: int, dim: int = 0) -> Any:
     return _split(input, max(1, math.ceil(input.shape[dim_of(input, dim)] / chunks)), dim)
 
@@ -95,7 +96,7 @@ def _chunk(input: Any, chunks: int, dim: int = 0) -> Any:
 def _unbind(input: Any, dim: int = 0) -> Any:
     place = dim_of(input, dim)
     pieces = _SPLIT(input, (1,) * input.shape[place], place)
-    return tuple(_squeeze(piece, place) for piece in pieces)
+    return tuple(piece.squeeze(place) for piece in pieces)
 
 
 @operator(torch.tensor_split, _T.tensor_split)
@@ -165,25 +166,25 @@ def _of_3d(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape, 1) if len(shape) == 2 else shape
 
 
-@operator(torch.atleast_1d)
+@operator(torch.atleast_1d, _VF.atleast_1d)
 def _atleast_1d(*tensors: Any) -> Any:
     return _each(_of_1d, tensors)
 
 
-@operator(torch.atleast_2d)
+@operator(torch.atleast_2d, _VF.atleast_2d)
 def _atleast_2d(*tensors: Any) -> Any:
     return _each(_of_2d, tensors)
 
 
-@operator(torch.atleast_3d)
+@operator(torch.atleast_3d, _VF.atleast_3d)
 def _atleast_3d(*tensors: Any) -> Any:
     return _each(_of_3d, tensors)
 
 
 @operator(torch.hstack)
 def _hstack(tensors: Sequence[Any]) -> Any:
-    tensors = _each(_of_1d, (tensors,))
-    return torch.cat(tensors, 0 if tensors[0].dim() == 1 else 1)
+    vectors = _each(_of_1d, (tensors,))
+    return torch.cat(vectors, 0 if vectors[0].dim() == 1 else 1)
 
 
 @operator(torch.vstack, torch.row_stack)
@@ -202,14 +203,14 @@ def _column_stack(tensors: Sequence[Any]) -> Any:
     return torch.cat(columns, 1)
 
 
-@operator(torch.broadcast_tensors, torch._VF.broadcast_tensors)
+@operator(torch.broadcast_tensors, _VF.broadcast_tensors)
 def _broadcast_tensors(*tensors: Any) -> Any:
     given = _together(tensors)
     shape = torch.broadcast_shapes(*(x.shape for x in given))
     return tuple(x.expand(shape) for x in given)
 
 
-@operator(torch.meshgrid, torch._VF.meshgrid)
+@operator(torch.meshgrid, _VF.meshgrid)
 def _meshgrid(*tensors: Any, indexing: str | None = None) -> Any:
     given = [x.reshape(-1) for x in _together(tensors)]
     if indexing not in (None, "ij", "xy"):
@@ -220,12 +221,11 @@ def _meshgrid(*tensors: Any, indexing: str | None = None) -> Any:
     shape = tuple(x.shape[0] for x in given)
     grids = [x.reshape((-1,) + (1,) * (len(given) - 1 - i)).expand(shape) for i, x in enumerate(given)]
     if swapped:
-        grids = [grid.transpose(0, 1) for grid in grids]
         grids[:2] = grids[1], grids[0]
     return tuple(grids)
 
 
-@operator(torch.cartesian_prod, torch._VF.cartesian_prod)
+@operator(torch.cartesian_prod, _VF.cartesian_prod)
 def _cartesian_prod(*tensors: Any) -> Any:
     given = _together(tensors)
     if len(given) == 1:
@@ -239,7 +239,7 @@ def _combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Any
     return input[torch.combinations(numbers, r, with_replacement)]
 
 
-@operator(torch.block_diag, torch._VF.block_diag)
+@operator(torch.block_diag, _VF.block_diag)
 def _block_diag(*tensors: Any) -> Any:
     blocks = [x.reshape(_of_2d(tuple(x.shape))) for x in _together(tensors)]
     widths, dtype = [x.shape[1] for x in blocks], blocks[0].dtype

@@ -86,8 +86,6 @@ def _enter(name: str) -> None:
         place = dim_of(input, dim)
         return result(along(input, place, keepdim, place, keepdim))
 
-    call.primitive = whole, along
-
 
 for _name in _WHOLE:
     _enter(_name)

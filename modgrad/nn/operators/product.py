@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -188,14 +189,14 @@ def _chain_matmul(*matrices: Any) -> Any:
 
 @operator(torch.linalg.multi_dot)
 def _multi_dot(tensors: Sequence[Any]) -> Any:
-    """The product of all, in the order that takes the fewest multiplications; the first and the last may be vectors."""
+    """The product of all, in the order of the fewest multiplications; the first and the last may be vectors."""
     if len(tensors) == 1:
         return tensors[0]
     row, column = tensors[0].dim() == 1, tensors[-1].dim() == 1
     matrices = list(tensors)
     matrices[0] = matrices[0].unsqueeze(0) if row else matrices[0]
     matrices[-1] = matrices[-1].unsqueeze(1) if column else matrices[-1]
-    for left, right in zip(matrices, matrices[1:], strict=False):
+    for left, right in pairwise(matrices):
         _check("multi_dot", left, _MATRIX, right, _MATRIX)
     sizes = [m.shape[0] for m in matrices] + [matrices[-1].shape[1]]
     product = _in_order(matrices, _cheapest(sizes), 0, len(matrices) - 1)
@@ -203,7 +204,7 @@ def _multi_dot(tensors: Sequence[Any]) -> Any:
 
 
 def _cheapest(sizes: Sequence[int]) -> dict[tuple[int, int], int]:
-    """For the product of matrices i to j, after which of them to part it (Cormen et al., Matrix-chain multiplication)."""
+    """For the product of matrices i to j, after which of them to part it (Cormen et al., 15.2)."""
     count = len(sizes) - 1
     cost: dict[tuple[int, int], int] = {(i, i): 0 for i in range(count)}
     parted: dict[tuple[int, int], int] = {}
@@ -241,7 +242,7 @@ def _cross(input: Any, other: Any, dim: int | None = None) -> Any:
 
 
 _COMPUTE_MODES = {"use_mm_for_euclid_dist_if_necessary": None, "use_mm_for_euclid_dist": 1}
-_COMPUTE_MODES["donot_use_mm_for_euclid_dist"] = 2  # type: ignore[assignment]
+_COMPUTE_MODES["donot_use_mm_for_euclid_dist"] = 2
 
 
 @operator(torch.cdist)

@@ -262,6 +262,8 @@ def _trace(input: Any) -> Any:
 
 @operator(torch.diff, _T.diff)
 def _diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    if n < 1:
+        return input
     place = dim_of(input, dim)
     parts = [x for x in (prepend, input, append) if x is not None]
     difference = parts[0] if len(parts) == 1 else torch.cat(parts, place)

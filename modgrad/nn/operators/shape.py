@@ -121,8 +121,8 @@ def _squeeze(input: Any, dim: Any = None) -> Any:
 
 
 @operator(_T.permute)
-def _permute(input: Any, *dims: Any) -> Any:
-    return _torch_permute(input, sizes(dims))
+def _permute(input: Any, *given: Any, dims: Any = None) -> Any:
+    return _torch_permute(input, sizes(given) if dims is None else dims)
 
 
 @operator(torch.permute)
@@ -155,8 +155,8 @@ def _matrix_transpose(input: Any) -> Any:
 
 
 @operator(_T.expand)
-def _expand(input: Any, *shape: Any) -> Any:
-    return _EXPAND(input, sizes(shape))
+def _expand(input: Any, *given: Any, size: Any = None) -> Any:
+    return _EXPAND(input, sizes(given) if size is None else tuple(size))
 
 
 @operator(torch.broadcast_to, _T.broadcast_to)
@@ -206,8 +206,8 @@ def _movedim(input: Any, source: Any, destination: Any) -> Any:
 
 
 @operator(_T.repeat)
-def _repeat(input: Any, *sizes_: Any) -> Any:
-    times = sizes(sizes_)
+def _repeat(input: Any, *given: Any, repeats: Any = None) -> Any:
+    times = sizes(given) if repeats is None else tuple(repeats)
     if len(times) < input.dim():
         raise ValueError(f"repeat{tuple(times)} of shape {tuple(input.shape)}: say how often for each dimension")
     shape = (1,) * (len(times) - input.dim()) + tuple(input.shape)
@@ -222,8 +222,8 @@ def _tile(input: Any, dims: Sequence[int]) -> Any:
 
 
 @operator(_T.tile)
-def _tile_method(input: Any, *dims: Any) -> Any:
-    return _tile(input, sizes(dims))
+def _tile_method(input: Any, *given: Any, dims: Any = None) -> Any:
+    return _tile(input, sizes(given) if dims is None else dims)
 
 
 @operator(torch.repeat_interleave, _T.repeat_interleave)
@@ -249,8 +249,8 @@ def _flip(input: Any, dims: Sequence[int]) -> Any:
 
 
 @operator(_T.flip)
-def _flip_method(input: Any, *dims: Any) -> Any:
-    return _FLIP(input, sizes(dims))
+def _flip_method(input: Any, *given: Any, dims: Any = None) -> Any:
+    return _flip(input, sizes(given) if dims is None else dims)
 
 
 @operator(torch.fliplr, _T.fliplr)
@@ -307,9 +307,7 @@ def _diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> 
 @operator(torch.diag, _T.diag)
 def _diag(input: Any, diagonal: int = 0) -> Any:
     if input.dim() not in (1, 2):
-        raise ValueError(
-            f"diag of shape {tuple(input.shape)}: expected a vector or a matrix; else diagonal, diag_embed"
-        )
+        raise ValueError(f"diag of shape {tuple(input.shape)}: expected a vector or a matrix; else write diagonal")
     return _diag_embed(input, diagonal) if input.dim() == 1 else _diagonal(input, diagonal)
 
 
