@@ -225,8 +225,8 @@ def logit(input: Tensor, eps: float | None) -> Tensor:
 def logit_backward(grad: Tensor, input: Tensor, eps: float | None) -> Tensor:
     """dL/dx = dL/dy / (x (1 - x)). Outside of [eps, 1 - eps] 0, or outside of [0, 1], without eps, NaN."""
     low, beyond = (0.0, math.nan) if eps is None else (eps, 0.0)
-    inside = (input >= low) & (input <= 1 - low)
-    return torch.where(inside, grad / (input * (1 - input)), beyond)
+    outside = (input < low) | (input > 1 - low)
+    return torch.where(outside, beyond, grad / torch.abs(input * (1 - input)))  # which takes the sign off -0
 
 
 def xlogy(input: Number, other: Number) -> Tensor:
@@ -234,10 +234,14 @@ def xlogy(input: Number, other: Number) -> Tensor:
     return torch.xlogy(input, other)  # type: ignore[arg-type]
 
 
-def xlogy_grad_input(grad: Tensor, input: Number, other: Number) -> Tensor:
+def xlogy_grad_input(grad: Tensor, input: Tensor, other: Number) -> Tensor:
     """dL/da = dL/dy * ln b, and 0 where a = 0 and b <= 0."""
-    nothing = (input == 0) & (other <= 0)
-    return torch.where(torch.as_tensor(nothing, device=grad.device), 0, torch.xlogy(grad, other))
+    return torch.where(_nothing(input, other, 0), 0, torch.xlogy(grad, other))
+
+
+def _nothing(input: Tensor, other: Number, least: float) -> Tensor:
+    """Where a = 0 and the logarithm of b has no number."""
+    return (input == 0) & (other <= least if isinstance(other, Tensor) else not other > least)
 
 
 def xlogy_grad_other(grad: Tensor, input: Number, other: Number) -> Tensor:
@@ -250,10 +254,9 @@ def xlog1py(input: Number, other: Number) -> Tensor:
     return torch.special.xlog1py(input, other)
 
 
-def xlog1py_grad_input(grad: Tensor, input: Number, other: Number) -> Tensor:
+def xlog1py_grad_input(grad: Tensor, input: Tensor, other: Number) -> Tensor:
     """dL/da = dL/dy * ln(1 + b), and 0 where a = 0 and b <= -1."""
-    nothing = (input == 0) & (other <= -1)
-    return torch.where(torch.as_tensor(nothing, device=grad.device), 0, torch.special.xlog1py(grad, other))
+    return torch.where(_nothing(input, other, -1), 0, torch.special.xlog1py(grad, other))
 
 
 def xlog1py_grad_other(grad: Tensor, input: Number, other: Number) -> Tensor:
