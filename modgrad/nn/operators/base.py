@@ -133,6 +133,11 @@ def _derivatives_of(name: str, arguments: Sequence[str]) -> list[Derivative]:
     return found
 
 
+def camel(name: str) -> str:
+    """A function's name as its class has it."""
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
 def made(name: str, base: type, module: str, function: Callable[..., Tensor]) -> type:
     """What `class Name(base, function=function)` makes in `module`: for a table of functions."""
     document = (function.__doc__ or "").split("\n")[0]

@@ -11,7 +11,7 @@ from torch import Tensor
 from modgrad import functional
 from modgrad.graph.dispatch import on_plain_values, operator
 from modgrad.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
-from modgrad.nn.operators.base import Formula, Unary, made
+from modgrad.nn.operators.base import Formula, Unary, camel, made
 
 _T: Any = Tensor
 
@@ -42,14 +42,14 @@ BINARY: dict[str, tuple[str, ...]] = {
 
 def _enter_unary() -> None:
     for name, others in UNARY.items():
-        primitive = made(name.capitalize(), Unary, __name__, getattr(functional, name))
+        primitive = made(camel(name), Unary, __name__, getattr(functional, name))
         globals()[primitive.__name__] = primitive
         operator(*functions_named(name, *others))(primitive())
 
 
 def _enter_binary() -> None:
     for name, others in BINARY.items():
-        primitive = made(name.capitalize(), Formula, __name__, getattr(functional, name))
+        primitive = made(camel(name), Formula, __name__, getattr(functional, name))
         globals()[primitive.__name__] = primitive
         operator(*functions_named(name, *others))(_of_two(primitive()))
 

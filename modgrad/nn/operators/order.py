@@ -10,7 +10,7 @@ from torch import Tensor
 from modgrad import functional
 from modgrad.graph import Primitive
 from modgrad.graph.dispatch import operator
-from modgrad.nn.operators.base import Formula, Unary, dim_of, dims_of, made
+from modgrad.nn.operators.base import Formula, Unary, camel, dim_of, dims_of, made
 from modgrad.nn.operators.elementwise import functions_named
 
 _T: Any = Tensor
@@ -58,12 +58,12 @@ _WHOLE: dict[str, Unary] = {}
 
 def _make() -> None:
     for name in ("max", "min", "median", "nanmedian"):
-        whole = made(name.capitalize(), Unary, __name__, getattr(functional, name))
-        along = made(f"{name.capitalize()}Along", Taken, __name__, getattr(functional, f"{name}_along"))
+        whole = made(camel(name), Unary, __name__, getattr(functional, name))
+        along = made(f"{camel(name)}Along", Taken, __name__, getattr(functional, f"{name}_along"))
         globals().update({whole.__name__: whole, along.__name__: along})
         _WHOLE[name], _TAKEN[name] = whole(), along()
     for name in ("mode", "kthvalue", "topk", "sort", "cummax", "cummin"):
-        along = made(name.capitalize(), Taken, __name__, getattr(functional, name))
+        along = made(camel(name), Taken, __name__, getattr(functional, name))
         globals()[along.__name__] = along
         _TAKEN[name] = along()
 
