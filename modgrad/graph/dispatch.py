@@ -15,7 +15,7 @@ from torch import Tensor
 
 from modgrad.graph import errors
 from modgrad.graph.call import is_parameter, is_variable, plain
-from modgrad.graph.mode import mode
+from modgrad.graph.mode import mode, switched
 
 # torch function -> what to call instead, with the same arguments
 OPERATORS: dict[Any, Callable[..., Any]] = {}
@@ -73,7 +73,8 @@ def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 def on_plain_values(func: Any, args: Any, kwargs: Any) -> Any:
     """What `func` gives outside of the graph."""
     if mode.tracing:
-        return func(*args, **kwargs)
+        with switched(computing=True):
+            return func(*args, **kwargs)
     values, named = plain(args), plain(kwargs)
     with torch._C.DisableTorchFunctionSubclass():
         return func(*values, **named)

@@ -34,7 +34,10 @@ def _quantiles(name: str, input: Any, q: Any, dim: int | None, keepdim: bool, in
             f"{name}(interpolation={interpolation!r}): expected linear, lower, higher, midpoint or nearest"
         )
     levels = q if isinstance(q, Tensor) else torch.tensor(q, dtype=input.dtype, device=input.device)
-    if levels.dim() > 1 or not bool(((levels >= 0) & (levels <= 1)).all()):
+    given = (
+        q if isinstance(q, (tuple, list)) else () if isinstance(q, Tensor) else (q,)
+    )  # what is no tensor can be read
+    if levels.dim() > 1 or not all(0 <= level <= 1 for level in given):
         raise ValueError(f"{name}(q={q}): expected a number from 0 to 1, or a vector of such")
     whole = dim is None
     place = 0 if dim is None else dim_of(input, dim)
