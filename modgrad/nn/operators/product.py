@@ -250,3 +250,9 @@ def _cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_euc
     if compute_mode not in _COMPUTE_MODES:
         raise ValueError(f"cdist(compute_mode={compute_mode!r}): expected one of {', '.join(_COMPUTE_MODES)}")
     return _CDIST(x1, x2, float(p), _COMPUTE_MODES[compute_mode])
+
+
+@operator(torch.pdist)
+def _pdist(input: Any, p: float = 2.0) -> Any:
+    rows, columns = torch.triu_indices(input.shape[0], input.shape[0], 1, device=input.device)
+    return _cdist(input, input, p, "donot_use_mm_for_euclid_dist")[rows, columns]
