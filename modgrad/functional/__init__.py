@@ -1,11 +1,9 @@
 """Pure functions on plain tensors, each beside its derivative.
 
 `f` computes, `f_backward` is its derivative; where there are several, `f_grad_input`, `f_grad_weight`, ... In all of
-them `grad` is dL/dy, the gradient of the loss with respect to the output. By family: `activation`, `arithmetic`,
-`elementwise`, `linear`, `attention`, `recurrent`, `embedding`, `convolution`, `normalization`, `dropout`, `pooling`,
-`reduction`, `shape`, `indexing`, `scatter_reduce`, `vectors`, `loss`, `linear_cross_entropy`. `kernel` holds what lets
-a fast kernel stand in for a formula; inside `formulas()` the formulas run. What each family gives to others stands in
-its `__all__`.
+them `grad` is dL/dy, the gradient of the loss with respect to the output. A file or folder is a family, and says in
+its `__all__` what it gives to others. `kernel` holds what lets a fast kernel stand in for a formula; inside
+`formulas()` the formulas run.
 """
 
 from modgrad.functional.activation import *
