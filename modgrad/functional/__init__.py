@@ -15,8 +15,10 @@ from modgrad.functional.convolution import *
 from modgrad.functional.ctc import *
 from modgrad.functional.distance import *
 from modgrad.functional.dropout import *
+from modgrad.functional.elementwise import *
 from modgrad.functional.embedding import *
 from modgrad.functional.folding import *
+from modgrad.functional.indexing import *
 from modgrad.functional.interpolation import *
 from modgrad.functional.kernel import *
 from modgrad.functional.likelihood_loss import *
@@ -32,5 +34,7 @@ from modgrad.functional.recurrent import *
 from modgrad.functional.reduction import *
 from modgrad.functional.regression_loss import *
 from modgrad.functional.sampling import *
+from modgrad.functional.scatter_reduce import *
 from modgrad.functional.shape import *
 from modgrad.functional.shuffling import *
+from modgrad.functional.vectors import *

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from modgrad.functional.indexing import added_at
 from modgrad.functional.kernel import kernel
+
+aten = torch.ops.aten
 
 __all__ = [
     "cat",
     "cat_backward",
+    "diag_embed",
+    "diag_embed_backward",
+    "diagonal",
+    "diagonal_backward",
+    "flip",
+    "flip_backward",
     "permute",
     "permute_backward",
     "reshape",
     "reshape_backward",
-    "select",
-    "select_backward",
+    "roll",
+    "roll_backward",
     "stack",
     "stack_backward",
+    "tril",
+    "tril_backward",
+    "triu",
+    "triu_backward",
+    "windows",
+    "windows_backward",
 ]
 
 
@@ -36,7 +50,7 @@ def reshape_backward(grad: Tensor, input_shape: torch.Size) -> Tensor:
 
 def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
     """y's dimension i is x's dimension dims[i]."""
-    return input.permute(*dims)
+    return input.permute(tuple(dims))
 
 
 def permute_backward(grad: Tensor, dims: Sequence[int]) -> Tensor:
@@ -67,26 +81,75 @@ def stack_backward(grad: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     return grad.unbind(dim)
 
 
-def select(input: Tensor, index: Any) -> Tensor:
-    """y = x[index], for any index that a tensor takes: integers, slices, None, Ellipsis, masks, index tensors."""
-    return input[index]
+def flip(input: Tensor, dims: Sequence[int]) -> Tensor:
+    """The values of `dims` in reverse order."""
+    return torch.flip(input, tuple(dims))
 
 
-def _select_backward_kernel(grad: Tensor, input_shape: torch.Size, index: Any) -> Tensor:
-    parts = index if isinstance(index, tuple) else (index,)
-    if any(isinstance(part, (Tensor, list, tuple)) for part in parts):  # may take one place several times
-        return select_backward.formula(grad, input_shape, index)  # type: ignore[attr-defined]
-    grad_input = grad.new_zeros(input_shape)
-    grad_input[index] = grad
-    return grad_input
+def flip_backward(grad: Tensor, dims: Sequence[int]) -> Tensor:
+    """dL/dx: dL/dy reversed again."""
+    return torch.flip(grad, tuple(dims))
 
 
-@kernel(_select_backward_kernel)
-def select_backward(grad: Tensor, input_shape: torch.Size, index: Any) -> Tensor:
-    """dL/dx: zero, plus dL/dy at the places that index took, as often as it took them.
+def roll(input: Tensor, shifts: Sequence[int], dims: Sequence[int]) -> Tensor:
+    """The values of each of `dims` moved on by its shift, those that leave at the end coming in at the start."""
+    return torch.roll(input, tuple(shifts), tuple(dims))
 
-    grad: the output's shape; returns `input_shape`.
-    """
-    places = torch.arange(input_shape.numel(), device=grad.device).reshape(input_shape)[index]
-    flat = grad.new_zeros(input_shape.numel()).index_add(0, places.reshape(-1), grad.reshape(-1))
-    return flat.reshape(input_shape)
+
+def roll_backward(grad: Tensor, shifts: Sequence[int], dims: Sequence[int]) -> Tensor:
+    """dL/dx: dL/dy moved back."""
+    return torch.roll(grad, tuple(-shift for shift in shifts), tuple(dims))
+
+
+def tril(input: Tensor, diagonal: int) -> Tensor:
+    """x (..., n, m) on and below the diagonal, 0 above.   diagonal: which one; 1 is next to the main one, above."""
+    return torch.tril(input, diagonal)
+
+
+def tril_backward(grad: Tensor, diagonal: int) -> Tensor:
+    """dL/dx = dL/dy where x was kept."""
+    return torch.tril(grad, diagonal)
+
+
+def triu(input: Tensor, diagonal: int) -> Tensor:
+    """x (..., n, m) on and above the diagonal, 0 below.   diagonal: which one; 1 is next to the main one, above."""
+    return torch.triu(input, diagonal)
+
+
+def triu_backward(grad: Tensor, diagonal: int) -> Tensor:
+    """dL/dx = dL/dy where x was kept."""
+    return torch.triu(grad, diagonal)
+
+
+def diagonal(input: Tensor, offset: int, dim1: int, dim2: int) -> Tensor:
+    """The diagonal of the matrices in `dim1` and `dim2`, as the last dimension.   offset: 1 is next to the main one."""
+    return torch.diagonal(input, offset, dim1, dim2)
+
+
+@kernel(aten.diagonal_backward.default)
+def diagonal_backward(grad: Tensor, input_shape: torch.Size, offset: int, dim1: int, dim2: int) -> Tensor:
+    """dL/dx = dL/dy on the diagonal, 0 off it."""
+    places = torch.arange(input_shape.numel(), device=grad.device).reshape(input_shape)
+    return added_at(grad, input_shape, places.diagonal(offset, dim1, dim2))
+
+
+def diag_embed(input: Tensor, offset: int, dim1: int, dim2: int) -> Tensor:
+    """Matrices in `dim1` and `dim2` with x's last dimension as their diagonal, 0 off it."""
+    return torch.diag_embed(input, offset, dim1, dim2)
+
+
+def diag_embed_backward(grad: Tensor, offset: int, dim1: int, dim2: int) -> Tensor:
+    """dL/dx = the diagonal of dL/dy."""
+    return torch.diagonal(grad, offset, dim1, dim2)
+
+
+def windows(input: Tensor, dim: int, size: int, step: int) -> Tensor:
+    """The windows of `size` values along `dim`, one every `step`, their values as a new last dimension."""
+    return input.unfold(dim, size, step)
+
+
+@kernel(aten.unfold_backward.default)
+def windows_backward(grad: Tensor, input_shape: torch.Size, dim: int, size: int, step: int) -> Tensor:
+    """dL/dx = the sum of dL/dy over the windows that it is in."""
+    places = torch.arange(input_shape.numel(), device=grad.device).reshape(input_shape)
+    return added_at(grad, input_shape, places.unfold(dim, size, step))

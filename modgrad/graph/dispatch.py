@@ -15,7 +15,7 @@ from torch import Tensor
 
 from modgrad.graph import errors
 from modgrad.graph.call import is_parameter, is_variable, plain
-from modgrad.graph.mode import mode
+from modgrad.graph.mode import mode, switched
 
 # torch function -> what to call instead, with the same arguments
 OPERATORS: dict[Any, Callable[..., Any]] = {}
@@ -26,7 +26,10 @@ _CONSTANT = {
     *(_T.detach, torch.detach, _T.data.__get__, _T.grad.__get__),
     *(_T.new_tensor, _T.new_empty, _T.new_zeros, _T.new_ones, _T.new_full),
     *(torch.zeros_like, torch.ones_like, torch.empty_like, torch.full_like, torch.rand_like, torch.randn_like),
-    *(_T.sign, torch.sign, _T.round, torch.round, _T.floor, torch.floor, _T.ceil, torch.ceil, _T.trunc, torch.trunc),
+    *(_T.sign, torch.sign, _T.sgn, torch.sgn, _T.angle, torch.angle, _T.bernoulli, torch.bernoulli),
+    *(_T.round, torch.round, torch.special.round, _T.floor, torch.floor, _T.ceil, torch.ceil),
+    *(_T.trunc, torch.trunc, _T.fix, torch.fix, _T.floor_divide, torch.floor_divide),
+    *(_T.__floordiv__, _T.__rfloordiv__),
 }
 # Whether the running code updates parameters, which then act as plain tensors. `interop` tells.
 updating: Callable[[], bool] = bool
@@ -49,7 +52,7 @@ def operator(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., An
 def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call `func`, which got a Variable or a Parameter among its arguments."""
     if updating() or (func in _ASSIGNABLE and not is_variable(args[0])):
-        return _on_plain_values(func, args, kwargs)
+        return on_plain_values(func, args, kwargs)
     replacement = OPERATORS.get(func)
     if replacement is not None and kwargs.get("out") is None:
         kwargs.pop("out", None)
@@ -58,7 +61,7 @@ def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     errors.refuse_autograd_function(func, name)
     if _is_in_place(func, name, kwargs):
         return _in_place(func, name, args, kwargs)
-    answer = _on_plain_values(func, args, kwargs)
+    answer = on_plain_values(func, args, kwargs)
     if mode.recording and func not in _CONSTANT and _has_float(answer) and wants_gradient(args, kwargs):
         raise RuntimeError(  # Python's operators would hide a TypeError
             f"{name} has no derivative in modgrad, so the gradient would stop here in silence. "
@@ -67,9 +70,11 @@ def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return answer
 
 
-def _on_plain_values(func: Any, args: Any, kwargs: Any) -> Any:
+def on_plain_values(func: Any, args: Any, kwargs: Any) -> Any:
+    """What `func` gives outside of the graph."""
     if mode.tracing:
-        return func(*args, **kwargs)
+        with switched(computing=True):
+            return func(*args, **kwargs)
     values, named = plain(args), plain(kwargs)
     with torch._C.DisableTorchFunctionSubclass():
         return func(*values, **named)
@@ -110,7 +115,7 @@ def _in_place(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any
             f"{name} would write a Variable into a tensor outside the graph, and its gradient would be lost. Build the "
             "result with torch.cat, torch.stack or arithmetic, or write .detach() on the Variable if that is meant"
         )
-    answer = _on_plain_values(func, args, kwargs)
+    answer = on_plain_values(func, args, kwargs)
     return args[0] if isinstance(answer, Tensor) and out is None else answer
 
 

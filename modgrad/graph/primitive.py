@@ -272,6 +272,11 @@ def _surface_one(value: Any, call: Call) -> Any:
             "To combine modules, write a composite: class Name(nn.Module) with only a forward"
         )
     refuse_autograd(value, f"{call.module}.forward: its output")
+    if value.is_complex():
+        raise RuntimeError(  # Python's operators would hide a TypeError
+            f"{call.module} gave {describe(value)}: gradients of complex numbers are not supported. Compute with real "
+            "and imaginary parts apart, or write .detach() on its inputs"
+        )
     if not value.is_floating_point():  # indices, masks
         call.outputs.append(None)
         return value

@@ -41,7 +41,11 @@ class Tracing(TorchFunctionMode):
             return func(*args, **kwargs)
         if func is Tensor.backward:
             return _backward(*args, **kwargs)
-        return dispatch(func, args, kwargs)
+        super().__enter__()  # PyTorch takes the mode off in here, and an operator may be made of others
+        try:
+            return dispatch(func, args, kwargs)
+        finally:
+            super().__exit__(None, None, None)
 
 
 def _backward(

@@ -39,4 +39,73 @@ CASES = [
     operator(
         "to", lambda x: x.float().to(torch.float64), normal((3, 4)), uses="Copy", dtypes=(), smooth=False, saves=False
     ),
+    operator(
+        "flip",
+        lambda x: x.flip(0, 2) + x.fliplr() * 2 + x.flipud() + x.rot90(2),
+        normal((2, 3, 4)),
+        uses="Flip",
+        saves=False,
+    ),
+    operator("roll", lambda x: x.roll(1) + x.roll((1, -2), (0, 1)) * 2, normal((3, 4)), uses="Roll", saves=False),
+    operator(
+        "triangles",
+        lambda x: x.tril() + 2 * x.triu(1) + torch.tril(x, -1),
+        normal((2, 3, 4)),
+        uses=("Tril", "Triu"),
+        saves=False,
+        empty=normal((0, 3, 4)),
+    ),
+    operator(
+        "diagonal",
+        lambda x: x.diagonal(1).sum() + torch.diagonal(x, -1, 2, 0).sum(0) + x[0].diag() * 2,
+        normal((3, 3, 4)),
+        uses="Diagonal",
+        saves=False,
+    ),
+    operator(
+        "diag_embed", lambda x: x.diag_embed(1) + x[0].diagflat(-1), normal((3, 4)), uses="DiagEmbed", saves=False
+    ),
+    operator("unfold", lambda x: x.unfold(1, 3, 2), normal((2, 7)), normal((2, 4, 3)), uses="Windows", saves=False),
+    operator(
+        "moved",
+        lambda x: x.movedim(0, -1).moveaxis((0, 1), (1, 0)).adjoint().swapaxes(0, 1).unflatten(0, (2, -1)),
+        normal((2, 3, 4)),
+        uses=("Permute", "Reshape"),
+        saves=False,
+    ),
+    operator(
+        "repeated",
+        lambda x: x.repeat(2, 1, 3).flatten() + x.tile(3, 2).flatten() + x.repeat_interleave(6),
+        normal((2, 3)),
+        uses="Expand",
+        saves=False,
+        dtypes=(torch.float32,),
+    ),
+    operator(
+        "repeated unevenly",
+        lambda x, n: x.repeat_interleave(n, 0, output_size=4) + x.repeat_interleave(n).sum(),
+        lambda: (torch.randn(3, dtype=torch.float64), torch.tensor([2, 0, 2])),
+        uses="IndexSelect",
+    ),
+    operator(
+        "pieces",
+        lambda x: (*x.tensor_split(3, 1), *x.hsplit((1, 2)), *x.vsplit(2)),
+        normal((2, 4)),
+        uses=("Split", "Select"),
+        saves=False,
+    ),
+    operator(
+        "stacks",
+        lambda x, y: torch.hstack([x, y]) + torch.vstack([x, y]).reshape(-1) + torch.column_stack([x, y]).reshape(-1),
+        normal((3,), (3,)),
+        uses=("Cat",),
+        saves=False,
+    ),
+    operator(
+        "grids",
+        lambda x, y: (*torch.meshgrid(x, y, indexing="xy"), torch.cartesian_prod(x, y), torch.block_diag(x, y)),
+        normal((3,), (2,)),
+        uses=("Expand", "Stack", "Cat"),
+        saves=False,
+    ),
 ]

@@ -49,16 +49,15 @@ def leaf(*shape: int) -> nn.Variable:
 @pytest.mark.parametrize(
     "use",
     [
-        lambda v: torch.erfinv(v),
-        lambda v: v.cumsum(0),
-        lambda v: torch.nn.functional.normalize(v, dim=0),
-        lambda v: v.max(0),
         lambda v: torch.fft.fft(v),
-        lambda v: torch.special.i0(v),
-        lambda v: torch.einsum("i,i->", v, v),
-        lambda v: v // 2,
-        lambda v: v % 2,
-        lambda v: 1 % v,
+        lambda v: torch.special.bessel_j0(v),
+        lambda v: torch.unique(v),
+        lambda v: v.histc(),
+        lambda v: torch.renorm(v.unsqueeze(0), 2, 0, 1.0),
+        lambda v: torch.heaviside(v, v),
+        lambda v: v.as_strided((2,), (1,)),
+        lambda v: torch.linalg.svdvals(v.reshape(1, -1)),
+        lambda v: torch.matrix_exp(v.reshape(-1, 1) * v),
     ],
 )
 def test_an_operator_without_derivative(use: Any) -> None:
@@ -70,6 +69,40 @@ def test_an_operator_without_derivative(use: Any) -> None:
         use(leaf())
     frozen = nn.Parameter(torch.ones(3), grad_f=False)
     use(frozen)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda v: v * 1j,
+        lambda v: v + torch.ones(3, dtype=torch.complex64),
+        lambda v: v**0.5j,
+        lambda v: v.to(torch.complex64),
+    ],
+)
+def test_complex_numbers_are_refused(use: Any) -> None:
+    with pytest.raises(RuntimeError, match="complex numbers are not supported"):
+        use(leaf())
+    with nn.no_grad():
+        assert use(leaf()).is_complex()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda v: v // 2,
+        lambda v: 2 // v,
+        lambda v: torch.div(v, 2, rounding_mode="trunc"),
+        lambda v: v.round(decimals=1),
+        lambda v: v.sign(),
+        lambda v: v.argmax(),
+        lambda v: v > v,
+    ],
+)
+def test_a_constant_leaves_the_graph(use: Any) -> None:
+    """Its derivative is zero almost everywhere, or it has none."""
+    assert type(use(leaf())) is Tensor
+    assert type(use(nn.Parameter(torch.ones(3)))) is Tensor
 
 
 # Changes in place

@@ -1,4 +1,4 @@
-"""Operators that move values, join and cut tensors, copy and convert them."""
+"""Operators that put values into another shape or order."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from modgrad import functional
 from modgrad.graph import Primitive
-from modgrad.graph.call import is_variable
 from modgrad.graph.dispatch import operator
+from modgrad.nn.operators.base import Formula, dim_of, sizes
 
 _T: Any = Tensor
 
@@ -50,96 +50,43 @@ class Expand(Primitive):
         return functional.sum_to_shape(grad, call.shape)
 
 
-class Cat(Primitive):
-    """Tensors one after another along a dimension."""
-
-    def forward(self, call: Any, dim: int, *inputs: Tensor) -> Tensor:
-        call.sizes = [x.shape[dim] for x in inputs]
-        call.dtypes = [x.dtype for x in inputs]
-        call.dim = dim
-        return functional.cat(inputs, dim)
-
-    def backward(self, call: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        pieces = functional.cat_backward(grad, call.sizes, call.dim)
-        return None, *(piece.to(dtype) for piece, dtype in zip(pieces, call.dtypes, strict=True))
+class Flip(Formula, function=functional.flip):
+    """Some dimensions in reverse order."""
 
 
-class Stack(Primitive):
-    """Tensors of one shape side by side along a new dimension."""
-
-    def forward(self, call: Any, dim: int, *inputs: Tensor) -> Tensor:
-        call.dtypes = [x.dtype for x in inputs]
-        call.dim = dim
-        return functional.stack(inputs, dim)
-
-    def backward(self, call: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        pieces = functional.stack_backward(grad, call.dim)
-        return None, *(piece.to(dtype) for piece, dtype in zip(pieces, call.dtypes, strict=True))
+class Roll(Formula, function=functional.roll):
+    """Values moved on along some dimensions, round the end."""
 
 
-class Select(Primitive):
-    """x[index], for any index that a tensor takes."""
-
-    def forward(self, call: Any, input: Tensor, index: Any) -> Tensor:
-        call.shape = input.shape
-        tensors = [part for part in (index if isinstance(index, tuple) else (index,)) if isinstance(part, Tensor)]
-        call.index = index
-        call.save(*tensors)  # so that a change of an index tensor in between is found
-        return functional.select(input, index)
-
-    def backward(self, call: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return functional.select_backward(grad, call.shape, call.index), None
+class Tril(Formula, function=functional.tril):
+    """Matrices without what is above a diagonal."""
 
 
-class Split(Primitive):
-    """Pieces of given sizes along a dimension: several outputs of one call."""
-
-    def forward(self, call: Any, input: Tensor, sizes: Sequence[int], dim: int) -> tuple[Tensor, ...]:
-        pieces = input.split(list(sizes), dim)
-        call.dim, call.forms = dim, [(piece.shape, input.dtype, input.device) for piece in pieces]
-        return tuple(pieces)
-
-    def backward(self, call: Any, *grads: Tensor | None) -> Tensor:
-        filled = [
-            torch.zeros(shape, dtype=dtype, device=device) if grad is None else grad
-            for grad, (shape, dtype, device) in zip(grads, call.forms, strict=True)
-        ]
-        return functional.cat(filled, call.dim)
+class Triu(Formula, function=functional.triu):
+    """Matrices without what is below a diagonal."""
 
 
-class Copy(Primitive):
-    """The same values in memory of their own, in another dtype or on another device."""
-
-    def forward(self, call: Any, input: Tensor, dtype: torch.dtype | None, device: Any, format: Any) -> Tensor:
-        call.dtype, call.device = input.dtype, input.device
-        return input.to(dtype=dtype or input.dtype, device=device, copy=True, memory_format=format)
-
-    def backward(self, call: Any, grad: Tensor) -> Tensor:
-        return grad.to(dtype=call.dtype, device=call.device)
+class Diagonal(Formula, function=functional.diagonal):
+    """A diagonal of two dimensions."""
 
 
-_RESHAPE, _PERMUTE, _EXPAND, _CAT, _STACK = Reshape(), Permute(), Expand(), Cat(), Stack()
-_SELECT, _SPLIT, _COPY = Select(), Split(), Copy()
+class DiagEmbed(Formula, function=functional.diag_embed):
+    """Matrices with given diagonals."""
 
 
-def _sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
-    """Sizes or dimensions given one by one or as one sequence."""
-    return tuple(given[0]) if len(given) == 1 and isinstance(given[0], (tuple, list)) else tuple(given)
+class Windows(Formula, function=functional.windows):
+    """Overlapping windows of a dimension."""
 
 
-def _dim(input: Tensor, dim: int, extra: int = 0) -> int:
-    """A dimension as a number from 0 up. extra: 1 where it may also name a new last one."""
-    count = max(input.dim() + extra, 1)
-    if not -count <= dim < count:
-        raise IndexError(f"dimension {dim} of a tensor of shape {tuple(input.shape)}: expected {-count} to {count - 1}")
-    return dim % count
+_RESHAPE, _PERMUTE, _EXPAND, _FLIP, _ROLL = Reshape(), Permute(), Expand(), Flip(), Roll()
+_TRIL, _TRIU, _DIAGONAL, _DIAG_EMBED, _WINDOWS = Tril(), Triu(), Diagonal(), DiagEmbed(), Windows()
 
 
 @operator(_T.reshape, _T.view)
 def _reshape(input: Any, *shape: Any) -> Any:
     if len(shape) == 1 and isinstance(shape[0], torch.dtype):
         raise TypeError("view(dtype) of a Variable has no derivative: write .to(dtype), which converts the values")
-    return _RESHAPE(input, _sizes(shape))
+    return _RESHAPE(input, sizes(shape))
 
 
 @operator(torch.reshape)
@@ -155,7 +102,7 @@ def _view_as(input: Any, other: Tensor) -> Any:
 @operator(torch.flatten, _T.flatten, torch.ravel, _T.ravel)
 def _flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     shape = tuple(input.shape) or (1,)
-    start, end = _dim(input, start_dim), _dim(input, end_dim)
+    start, end = dim_of(input, start_dim), dim_of(input, end_dim)
     if start > end:
         raise ValueError(f"flatten(start_dim={start_dim}, end_dim={end_dim}): the start comes after the end")
     return _RESHAPE(input, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
@@ -163,24 +110,24 @@ def _flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 
 @operator(torch.unsqueeze, _T.unsqueeze)
 def _unsqueeze(input: Any, dim: int) -> Any:
-    place = _dim(input, dim, extra=1)
+    place = dim_of(input, dim, extra=1)
     return _RESHAPE(input, (*input.shape[:place], 1, *input.shape[place:]))
 
 
 @operator(torch.squeeze, _T.squeeze)
 def _squeeze(input: Any, dim: Any = None) -> Any:
-    dims = range(input.dim()) if dim is None else [_dim(input, d) for d in ((dim,) if isinstance(dim, int) else dim)]
+    dims = range(input.dim()) if dim is None else [dim_of(input, d) for d in ((dim,) if isinstance(dim, int) else dim)]
     return _RESHAPE(input, tuple(size for d, size in enumerate(input.shape) if not (d in dims and size == 1)))
 
 
 @operator(_T.permute)
-def _permute(input: Any, *dims: Any) -> Any:
-    return _torch_permute(input, _sizes(dims))
+def _permute(input: Any, *given: Any, dims: Any = None) -> Any:
+    return _torch_permute(input, sizes(given) if dims is None else dims)
 
 
 @operator(torch.permute)
 def _torch_permute(input: Any, dims: Sequence[int]) -> Any:
-    order = tuple(_dim(input, d) for d in dims)
+    order = tuple(dim_of(input, d) for d in dims)
     if sorted(order) != list(range(input.dim())):
         raise ValueError(f"permute{tuple(dims)} of a tensor of shape {tuple(input.shape)}: name each dimension once")
     return _PERMUTE(input, order)
@@ -189,7 +136,7 @@ def _torch_permute(input: Any, dims: Sequence[int]) -> Any:
 @operator(torch.transpose, torch.swapaxes, torch.swapdims, _T.transpose, _T.swapaxes, _T.swapdims)
 def _transpose(input: Any, dim0: int, dim1: int) -> Any:
     order = list(range(input.dim()))
-    a, b = _dim(input, dim0), _dim(input, dim1)
+    a, b = dim_of(input, dim0), dim_of(input, dim1)
     if order:
         order[a], order[b] = order[b], order[a]
     return _PERMUTE(input, tuple(order))
@@ -208,8 +155,8 @@ def _matrix_transpose(input: Any) -> Any:
 
 
 @operator(_T.expand)
-def _expand(input: Any, *shape: Any) -> Any:
-    return _EXPAND(input, _sizes(shape))
+def _expand(input: Any, *given: Any, size: Any = None) -> Any:
+    return _EXPAND(input, sizes(given) if size is None else tuple(size))
 
 
 @operator(torch.broadcast_to, _T.broadcast_to)
@@ -222,110 +169,153 @@ def _expand_as(input: Any, other: Tensor) -> Any:
     return _EXPAND(input, tuple(other.shape))
 
 
-@operator(torch.cat, torch.concat, torch.concatenate)
-def _cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Any:
-    along = dim if axis is None else axis
-    return _CAT(_dim(tensors[0], along), *tensors)
+@operator(_T.unflatten)
+def _unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
+    place = dim_of(input, dim)
+    return _RESHAPE(input, (*input.shape[:place], *sizes, *input.shape[place + 1 :]))
 
 
-@operator(torch.stack)
-def _stack(tensors: Sequence[Any], dim: int = 0) -> Any:
-    return _STACK(_dim(tensors[0], dim, extra=1), *tensors)
+@operator(torch.unflatten)
+def _torch_unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
+    return _unflatten(input, dim, sizes)
 
 
-@operator(_T.__getitem__)
-def _select(input: Any, index: Any) -> Any:
-    parts = index if isinstance(index, tuple) else (index,)
-    if any(is_variable(part) for part in parts):
-        raise TypeError("a Variable was used as an index: an index has no gradient, write .detach().long()")
-    return _SELECT(input, index)
+@operator(_T.sum_to_size)
+def _sum_to_size(input: Any, *size: Any) -> Any:
+    shape = sizes(size)
+    if torch.broadcast_shapes(shape, input.shape) != input.shape:
+        raise ValueError(f"sum_to_size{shape} of shape {tuple(input.shape)}: it does not broadcast to that")
+    added = input.dim() - len(shape)
+    dims = [d for d in range(input.dim()) if d < added or (shape[d - added] == 1 and input.shape[d] != 1)]
+    return _RESHAPE(input.sum(dims), shape) if dims else input
 
 
-@operator(torch.select, _T.select)
-def _select_one(input: Any, dim: int, index: int) -> Any:
-    return _SELECT(input, (slice(None),) * _dim(input, dim) + (index,))
+@operator(_T.H.__get__, _T.mH.__get__, torch.adjoint, _T.adjoint)
+def _adjoint(input: Any) -> Any:
+    return _transpose(input, -2, -1) if input.dim() else input
 
 
-@operator(torch.narrow, _T.narrow)
-def _narrow(input: Any, dim: int, start: int, length: int) -> Any:
-    place = _dim(input, dim)
-    start = start + input.shape[place] if start < 0 else start
-    return _SELECT(input, (slice(None),) * place + (slice(start, start + length),))
+@operator(torch.movedim, torch.moveaxis, _T.movedim, _T.moveaxis)
+def _movedim(input: Any, source: Any, destination: Any) -> Any:
+    moved, places = (((x,) if isinstance(x, int) else tuple(x)) for x in (source, destination))
+    moved, places = (tuple(dim_of(input, d) for d in dims) for dims in (moved, places))
+    if len(moved) != len(places) or len({*moved}) != len(moved) or len({*places}) != len(places):
+        raise ValueError(f"movedim(source={source}, destination={destination}): name as many places, each once")
+    rest = iter(d for d in range(input.dim()) if d not in moved)
+    return _PERMUTE(input, tuple(moved[places.index(d)] if d in places else next(rest) for d in range(input.dim())))
 
 
-@operator(torch.split, _T.split, torch.split_with_sizes, _T.split_with_sizes)
-def _split(tensor: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> Any:
-    place, sizes = _dim(tensor, dim), split_size_or_sections
-    if isinstance(sizes, int):
-        total = tensor.shape[place]
-        sizes = [min(sizes, total - start) for start in range(0, total, sizes)] or [0]
-    return _SPLIT(tensor, tuple(sizes), place)
+@operator(_T.repeat)
+def _repeat(input: Any, *given: Any, repeats: Any = None) -> Any:
+    times = sizes(given) if repeats is None else tuple(repeats)
+    if len(times) < input.dim():
+        raise ValueError(f"repeat{tuple(times)} of shape {tuple(input.shape)}: say how often for each dimension")
+    shape = (1,) * (len(times) - input.dim()) + tuple(input.shape)
+    apart = _RESHAPE(input, tuple(s for size in shape for s in (1, size)))
+    spread = _EXPAND(apart, tuple(s for pair in zip(times, shape, strict=True) for s in pair))
+    return _RESHAPE(spread, tuple(time * size for time, size in zip(times, shape, strict=True)))
 
 
-@operator(torch.chunk, _T.chunk)
-def _chunk(input: Any, chunks: int, dim: int = 0) -> Any:
-    return _split(input, max(1, math.ceil(input.shape[_dim(input, dim)] / chunks)), dim)
+@operator(torch.tile)
+def _tile(input: Any, dims: Sequence[int]) -> Any:
+    return _repeat(input, (1,) * (input.dim() - len(dims)) + tuple(dims))
 
 
-@operator(torch.unbind, _T.unbind)
-def _unbind(input: Any, dim: int = 0) -> Any:
-    place = _dim(input, dim)
-    pieces = _SPLIT(input, (1,) * input.shape[place], place)
-    return tuple(_squeeze(piece, place) for piece in pieces)
+@operator(_T.tile)
+def _tile_method(input: Any, *given: Any, dims: Any = None) -> Any:
+    return _tile(input, sizes(given) if dims is None else dims)
 
 
-@operator(torch.clone, _T.clone)
-def _clone(input: Any, *, memory_format: Any = torch.preserve_format) -> Any:
-    return _COPY(input, None, input.device, memory_format)
+@operator(torch.repeat_interleave, _T.repeat_interleave)
+def _repeat_interleave(input: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Any:
+    if dim is None:
+        input, dim = _RESHAPE(input, (-1,)), 0
+    place = dim_of(input, dim)
+    if isinstance(repeats, Tensor):
+        which = torch.arange(input.shape[place], device=input.device)
+        if repeats.numel() == 1:
+            repeats = repeats.reshape(-1).expand(which.shape)
+        which = torch.repeat_interleave(which, repeats, output_size=output_size)
+        return torch.index_select(input, place, which)
+    shape = tuple(input.shape) or (1,)
+    before, after = shape[: place + 1], shape[place + 1 :]
+    spread = _EXPAND(_RESHAPE(input, (*before, 1, *after)), (*before, repeats, *after))
+    return _RESHAPE(spread, (*before[:-1], before[-1] * repeats, *after))
 
 
-@operator(_T.contiguous)
-def _contiguous(input: Any, memory_format: Any = torch.contiguous_format) -> Any:
-    return input if input.is_contiguous(memory_format=memory_format) else _clone(input, memory_format=memory_format)
+@operator(torch.flip)
+def _flip(input: Any, dims: Sequence[int]) -> Any:
+    return _FLIP(input, (dims,) if isinstance(dims, int) else tuple(dims))
 
 
-@operator(torch.conj, _T.conj, torch.positive, _T.positive, _T.__pos__)
-def _unchanged(input: Any) -> Any:
-    return input
+@operator(_T.flip)
+def _flip_method(input: Any, *given: Any, dims: Any = None) -> Any:
+    return _flip(input, sizes(given) if dims is None else dims)
 
 
-@operator(_T.to)
-def _to(input: Any, *args: Any, **kwargs: Any) -> Any:
-    copy = kwargs.pop("copy", False)
-    if args and isinstance(args[0], Tensor):
-        args = (args[0].device, args[0].dtype, *args[1:])
-    device, dtype, _, memory_format = torch._C._nn._parse_to(*args, **kwargs)
-    same = (dtype in (None, input.dtype)) and (device in (None, input.device))
-    if same and not copy and memory_format is None:
-        return input
-    if dtype is not None and not dtype.is_floating_point:
-        return input.detach().to(dtype)
-    return _COPY(input, dtype, device or input.device, memory_format or torch.preserve_format)
+@operator(torch.fliplr, _T.fliplr)
+def _fliplr(input: Any) -> Any:
+    return _FLIP(input, (1,))
 
 
-def _converts(dtype: torch.dtype) -> Any:
-    return lambda input: _to(input, dtype)
+@operator(torch.flipud, _T.flipud)
+def _flipud(input: Any) -> Any:
+    return _FLIP(input, (0,))
 
 
-for _method, _dtype in [
-    (_T.float, torch.float32),
-    (_T.double, torch.float64),
-    (_T.half, torch.float16),
-    (_T.bfloat16, torch.bfloat16),
-]:
-    operator(_method)(_converts(_dtype))
+@operator(torch.rot90, _T.rot90)
+def _rot90(input: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
+    first, second = (dim_of(input, d) for d in dims)
+    turns = {0: (), 1: (second,), 2: (first, second), 3: (first,)}[k % 4]
+    turned = _FLIP(input, turns) if turns else input
+    return _transpose(turned, first, second) if k % 2 else turned
 
 
-@operator(_T.type_as)
-def _type_as(input: Any, other: Tensor) -> Any:
-    return _to(input, other.dtype)
+@operator(torch.roll, _T.roll)
+def _roll(input: Any, shifts: Any, dims: Any = None) -> Any:
+    shifts, dims = (((x,) if isinstance(x, int) else tuple(x or ())) for x in (shifts, dims))
+    if not dims:
+        return _RESHAPE(_ROLL(_RESHAPE(input, (-1,)), shifts, (0,)), input.shape)
+    return _ROLL(input, shifts, dims)
 
 
-@operator(_T.cpu)
-def _cpu(input: Any) -> Any:
-    return _to(input, "cpu")
+@operator(torch.tril, _T.tril)
+def _tril(input: Any, diagonal: int = 0) -> Any:
+    return _TRIL(input, diagonal)
 
 
-@operator(_T.cuda)
-def _cuda(input: Any, device: Any = "cuda") -> Any:
-    return _to(input, torch.device("cuda", device) if isinstance(device, int) else torch.device(device))
+@operator(torch.triu, _T.triu)
+def _triu(input: Any, diagonal: int = 0) -> Any:
+    return _TRIU(input, diagonal)
+
+
+@operator(torch.diagonal, _T.diagonal)
+def _diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    return _DIAGONAL(input, offset, dim_of(input, dim1), dim_of(input, dim2))
+
+
+@operator(torch.linalg.diagonal)
+def _linalg_diagonal(A: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:  # noqa: N803 (PyTorch's name)
+    return _diagonal(A, offset, dim1, dim2)
+
+
+@operator(torch.diag_embed, _T.diag_embed)
+def _diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
+    return _DIAG_EMBED(input, offset, dim_of(input, dim1, extra=1), dim_of(input, dim2, extra=1))
+
+
+@operator(torch.diag, _T.diag)
+def _diag(input: Any, diagonal: int = 0) -> Any:
+    if input.dim() not in (1, 2):
+        raise ValueError(f"diag of shape {tuple(input.shape)}: expected a vector or a matrix; else write diagonal")
+    return _diag_embed(input, diagonal) if input.dim() == 1 else _diagonal(input, diagonal)
+
+
+@operator(torch.diagflat, _T.diagflat)
+def _diagflat(input: Any, offset: int = 0) -> Any:
+    return _diag_embed(_RESHAPE(input, (-1,)), offset)
+
+
+@operator(_T.unfold)
+def _unfold(input: Any, dimension: int, size: int, step: int) -> Any:
+    return _WINDOWS(input, dim_of(input, dimension), size, step)

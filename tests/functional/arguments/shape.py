@@ -5,9 +5,13 @@ import torch
 from tests.functional.arguments.make import Arguments, normal
 
 ARGUMENTS: Arguments = {
-    "select_backward": lambda: [
-        (normal(2, 2), torch.Size((3, 4)), (slice(1, None), slice(None, None, 2))),
-        (normal(4), torch.Size((3, 4)), -1),
-        (normal(4, 4), torch.Size((3, 4)), torch.tensor([0, 2, 2, 1])),
+    "diagonal_backward": lambda: [
+        (normal(2, 3), torch.Size((3, 2, 4)), 1, 0, 2),
+        (normal(4, 3), torch.Size((3, 4, 5)), -1, -1, 0),
+        (normal(2, 0), torch.Size((3, 2, 4)), 9, 0, 2),
+    ],
+    "windows_backward": lambda: [
+        (normal(2, 3, 3), torch.Size((2, 7)), 1, 3, 2),
+        (normal(4, 2, 2), torch.Size((5, 2)), 0, 2, 1),
     ],
 }
