@@ -6,5 +6,6 @@ that it stands in for, and calls a primitive.
 
 from modgrad.nn.operators import arithmetic, attention, shape
 from modgrad.nn.operators.attention import scaled_dot_product_attention
+from modgrad.nn.operators.normalize import normalize
 
-__all__ = ["arithmetic", "attention", "scaled_dot_product_attention", "shape"]
+__all__ = ["arithmetic", "attention", "normalize", "scaled_dot_product_attention", "shape"]

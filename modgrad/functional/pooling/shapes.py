@@ -1,0 +1,27 @@
+"""How kernels are called that are there for two and three dimensions only, and read no more than a shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Sizes = Sequence[int]
+
+
+def with_row(sizes: Sizes, row: int) -> Sizes:
+    """Sizes for the two-dimensional kernel: in one dimension, a row of `row` comes before them."""
+    return (row, *sizes) if len(sizes) == 1 else sizes
+
+
+def shape_only(grad: Tensor, indices: Tensor | None, shape: Sizes) -> Tensor:
+    """Something of `shape` for kernels that read no value of their input, in the input's order of memory.
+
+    Where channels are last that takes memory, of which nothing is touched; elsewhere one value.
+    """
+    told = grad if indices is None else indices
+    form = {4: torch.channels_last, 5: torch.channels_last_3d}.get(told.dim())
+    if form is not None and not told.is_contiguous() and told.is_contiguous(memory_format=form):
+        return torch.empty(shape, dtype=grad.dtype, device=grad.device, memory_format=form)
+    return grad.new_empty(1).expand(shape)
