@@ -1,7 +1,7 @@
 """Batch normalization, Ioffe & Szegedy 2015; and instance normalization, Ulyanov et al. 2016.
 
-Shapes: input (N, C, ...), weight and bias (C). Batch normalization has one mean and variance for each channel, (C), over
-every dimension but the channels'; instance normalization one for each channel of each sample, (N C), over the
+Shapes: input (N, C, ...), weight and bias (C). Batch normalization has one mean and variance for each channel, (C),
+over every dimension but the channels'; instance normalization one for each channel of each sample, (N C), over the
 dimensions that follow.
 """
 

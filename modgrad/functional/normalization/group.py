@@ -1,7 +1,7 @@
 """Group normalization, Wu & He 2018.
 
-Shapes: input (N, C, ...), of whose channels C / num_groups after one another make a group; weight and bias (C); mean and
-scale (N, num_groups).
+Shapes: input (N, C, ...), of whose channels C / num_groups after one another make a group; weight and bias (C); mean
+and scale (N, num_groups).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Normalizations over the last dimensions: layer normalization, Ba et al. 2016; RMS normalization, Zhang & Sennrich 2019.
+"""Normalizations over the last dimensions: of layers, Ba et al. 2016; by root mean squares, Zhang & Sennrich 2019.
 
 Shapes: input (..., *S), where S is `shape`, the dimensions that means are over; weight and bias S; mean and scale
 (..., 1, ...), with ones in place of S.

@@ -17,7 +17,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float, beta: float, k: 
 
 
 def local_response_norm_backward(grad: Tensor, input: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
-    """dL/dx_j = g_j d_j^-beta - 2 alpha beta / size * x_j * sum of g_c x_c d_c^(-beta - 1) over the c around which j is.
+    """dL/dx_j = g_j d_j^-beta - 2 alpha beta / size * x_j * sum of g_c x_c d_c^(-beta - 1) over c around which j is.
 
     For dd_c/dx_j = 2 alpha / size * x_j, and y_c = x_c d_c^-beta.   grad, input: alike.
     """

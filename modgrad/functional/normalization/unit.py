@@ -21,8 +21,8 @@ def normalize(input: Tensor, p: float, dim: Dims, eps: float) -> tuple[Tensor, T
 def normalize_backward(grad: Tensor, input: Tensor, norm: Tensor, p: float, dim: Dims, eps: float) -> Tensor:
     """With m = max(n, eps):   dL/dx_i = g_i / m - [n >= eps] (sum g x) / m^2 dn/dx_i.
 
-    dn/dx_i = sign(x_i) (|x_i| / n)^(p-1), and 0 where n = 0; for p = inf sign(x_i) / k at the k largest |x_i|; for p = 0,
-    which counts, 0. A p < 1 has no slope at x_i = 0: it is taken to be 0.   grad, input: alike.
+    dn/dx_i = sign(x_i) (|x_i| / n)^(p-1), and 0 where n = 0; for p = inf sign(x_i) / k at the k largest |x_i|; for
+    p = 0, which counts, 0. A p < 1 has no slope at x_i = 0: it is taken to be 0.   grad, input: alike.
     """
     length = norm.clamp_min(eps)
     along = (grad * input).sum(dim, keepdim=True)

@@ -1,7 +1,8 @@
 """Pooling over one to three dimensions, each function beside its derivative.
 
-Shapes: input (N, C, ...) or (C, ...), with as many dimensions after the channels as the sizes are given for. `max`: the
-largest of each window, at even, divided or random places; and what puts values back. `average`: means. `power`: p-norms.
+Shapes: input (N, C, ...) or (C, ...), with as many dimensions after the channels as there are sizes. `max`: the largest
+of each window, and what puts values back. `windows`: the same of windows that divide the input, or lie by chance.
+`average`: means. `power`: p-norms.
 """
 
 from modgrad.functional.pooling.average import *

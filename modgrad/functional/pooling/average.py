@@ -89,12 +89,9 @@ def avg_pool_backward(
     By matrices: A[i, j] = 1/n where window i, of n places, has place j. ceil_mode shows in grad's shape.
     """
     dims = len(kernel_size)
-    matrices = [
-        window_matrix(size, windows, *sizes, count_include_pad, divisor_override is None, grad)
-        for size, windows, *sizes in zip(
-            input_shape[-dims:], grad.shape[-dims:], kernel_size, stride, padding, strict=True
-        )
-    ]
+    sides = zip(input_shape[-dims:], grad.shape[-dims:], kernel_size, stride, padding, strict=True)
+    counted = count_include_pad, divisor_override is None
+    matrices = [window_matrix(size, windows, k, s, p, *counted, grad) for size, windows, k, s, p in sides]
     grad_input = _applied([matrix.t() for matrix in matrices], grad)
     return grad_input if divisor_override is None else grad_input / divisor_override
 
@@ -138,7 +135,7 @@ def averaging_matrix(size: int, windows: int, like: Tensor) -> Tensor:
 def window_matrix(
     size: int, windows: int, length: int, stride: int, padding: int, with_padding: bool, mean: bool, like: Tensor
 ) -> Tensor:
-    """A (windows, size): row i is 1/n on the places of window i, which starts at i stride - padding and is `length` long.
+    """A (windows, size): row i is 1/n on the places of window i, which are `length` from i stride - padding on.
 
     n: how many places the window has, of the padding too if with_padding. mean: if not, 1 in place of 1/n.
     """

@@ -82,8 +82,8 @@ def fractional_max_pool(
 ) -> tuple[Tensor, Tensor]:
     """y = the largest x in each of output_size windows of kernel_size, which lie by chance.   Graham 2014.
 
-    samples (N, C, dims), or (1, C, dims): u from 0 to 1, for each channel of each sample and each dimension (of two: the
-    second comes first). With s places, windows of k and n of them, a = (s - k) / (n - 1): window i starts at
+    samples (N, C, dims), or (1, C, dims): u from 0 to 1, for each channel of each sample and each dimension (of two:
+    the second comes first). With s places, windows of k and n of them, a = (s - k) / (n - 1): window i starts at
     floor((i + u) a) - floor(u a), the last at s - k.   Returns y, indices.
     """
     order = [1, 0] if len(kernel_size) == 2 else [0, 1, 2]

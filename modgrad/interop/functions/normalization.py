@@ -1,6 +1,6 @@
 """`torch.nn.functional` on Variables: normalization.
 
-Weight and bias may be Parameters, which the layer then has as its own, or anything else that can be multiplied and added.
+Weight and bias may be Parameters, which the layer then has as its own, or Variables, that its output is multiplied by.
 """
 
 from __future__ import annotations

@@ -62,7 +62,8 @@ class GroupNorm(Normalization):
     def _computed(self, call: Any, grad: Tensor) -> Sequence[Tensor | None]:
         if not call.saved:  # of the bias alone, for which nothing is needed
             return None, None, grad.sum([0, *range(2, grad.dim())])
-        return functional.group_norm_backward(grad, *call.saved, call.wanted_of)
+        input, mean, scale, weight = call.saved
+        return functional.group_norm_backward(grad, input, mean, scale, weight, call.wanted_of)
 
     def extra_repr(self) -> str:
         return (

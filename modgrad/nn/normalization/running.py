@@ -15,16 +15,21 @@ from modgrad.graph import Buffer, Module
 from modgrad.nn.normalization.base import Normalization, wanted_of
 
 __all__ = [
-    *("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm"),
-    *("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"),
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "SyncBatchNorm",
 ]
 
 
 class WithRunningStatistics(Normalization):
     """y = (x - mean) / sqrt(var + eps) * weight + bias.
 
-    The statistics are the input's own, and the running ones move towards them by `momentum`; or, in evaluation, they are
-    the running ones, where there are any.
+    The statistics are the input's own, and the running ones move towards them by `momentum`; or, in evaluation, they
+    are the running ones, where there are any.
     """
 
     running_mean: Tensor | None

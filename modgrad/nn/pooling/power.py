@@ -33,7 +33,8 @@ class PowerPool(Pooling):
         return output
 
     def backward(self, call: Any, grad: Tensor) -> Tensor:
-        return functional.lp_pool_backward(grad, *call.saved, *self._how)
+        input, output = call.saved
+        return functional.lp_pool_backward(grad, input, output, *self._how)
 
     def __repr__(self) -> str:
         return self._name
