@@ -69,10 +69,17 @@ def _group_norm_backward_kernel(
 ) -> Wanted:
     if input.numel() == 0:  # of which the kernel gives sums that are not numbers
         return group_norm_backward.formula(grad, input, mean, scale, weight, wanted)  # type: ignore[attr-defined]
-    first, second, third = _backward(
-        *(_dense(grad, input), _dense(input, input), mean, scale, weight),
-        *(*_sizes(input), mean.shape[1], list(wanted)),
-    )
+    mask = (
+        list(wanted) if weight is not None else [wanted[0], False, False]
+    )  # without a weight it has no kind for others
+    first = second = third = None
+    if any(mask):
+        first, second, third = _backward(
+            *(_dense(grad, input), _dense(input, input), mean, scale, weight),
+            *(*_sizes(input), mean.shape[1], mask),
+        )
+    if weight is None and wanted[2]:
+        third = grad.sum([0, *range(2, grad.dim())])
     return first if wanted[0] else None, second if wanted[1] else None, third if wanted[2] else None
 
 

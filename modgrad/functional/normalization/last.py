@@ -48,7 +48,12 @@ def _layer_norm_backward_kernel(
     wanted: Sequence[bool] = (True, True, True),
 ) -> Wanted:
     # The kernel asks for a bias only to know of what kind its gradient is to be: the weight's.
-    return _layer_norm_backward(grad, input, shape, mean, scale, weight, weight, list(wanted))
+    if weight is not None:
+        return _layer_norm_backward(grad, input, shape, mean, scale, weight, weight, list(wanted))
+    mask = [wanted[0], False, False]
+    grad_input = _layer_norm_backward(grad, input, shape, mean, scale, None, None, mask)[0] if wanted[0] else None
+    rows = (-1, math.prod(shape))
+    return grad_input, None, grad.reshape(rows).sum(0).reshape(tuple(shape)) if wanted[2] else None
 
 
 @kernel(_layer_norm_backward_kernel)

@@ -34,7 +34,8 @@ def _divisor(input: Tensor, size: int, alpha: float, k: float) -> Tensor:
 def _summed(values: Tensor, before: int, after: int) -> Tensor:
     """Of each channel and those up to `before` before it and `after` after it, the sum."""
     channels = values.shape[1]
-    padded = torch.constant_pad_nd(values, [0, 0] * (values.dim() - 2) + [before, after])
+    n, _, *rest = values.shape
+    padded = torch.cat([values.new_zeros(n, before, *rest), values, values.new_zeros(n, after, *rest)], 1)
     total = padded[:, :channels]
     for start in range(1, before + after + 1):
         total = total + padded[:, start : start + channels]

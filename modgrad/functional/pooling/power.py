@@ -33,6 +33,8 @@ def lp_pool_backward(
     """
     none = (0,) * len(kernel_size)
     nothing = output == 0 if p > 0 else torch.isinf(output)  # a sum of 0, where the root has no slope
+    if p == 1:  # whose power of 0 makes 1 of what is not a number
+        nothing = nothing | torch.isnan(output)
     slope = torch.where(nothing, torch.zeros_like(output), output ** (1 - p))
     windows = kernel_size, stride, none, ceil_mode, True
     through = avg_pool_backward(grad * slope * math.prod(kernel_size), input.shape, *windows)

@@ -21,10 +21,10 @@ from modgrad.nn.operators import normalize
 def _weighed(layer: Normalization, input: Any, weight: Any, bias: Any, shape: Any) -> Any:
     """`layer(input)` with this weight and bias. shape: theirs where they are not the layer's own, to broadcast."""
     if all(x is None or is_parameter(x) for x in (weight, bias)):
-        if weight is not None:
-            layer.weight = weight
-        if bias is not None:
-            layer.bias = bias
+        given = {"weight": weight, "bias": bias}
+        layer.__dict__.update(
+            {name: given[name] for name in layer._parameter_names}
+        )  # while tracing no Parameter is one
         return layer(input)
     output = layer(input)
     if weight is not None:

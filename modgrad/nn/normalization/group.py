@@ -56,7 +56,7 @@ class GroupNorm(Normalization):
             raise self._wrong_dtype(input) or error from error
         call.wanted_of = wanted_of(call)
         if call.wanted or "weight" in call.parameters:
-            call.save(input, mean, scale, weight if call.wanted else None)
+            call.save(input, mean, scale, weight)
         return output
 
     def _computed(self, call: Any, grad: Tensor) -> Sequence[Tensor | None]:

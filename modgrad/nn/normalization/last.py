@@ -110,7 +110,7 @@ class RMSNorm(OverLast):
             eps = torch.finfo(torch.promote_types(input.dtype, torch.float32)).eps
         output, scale = functional.rms_norm(input, shape, weight, eps)
         call.wanted_of = call.wants(0), call.wants("weight")
-        call.save(input, scale, weight if call.wanted else None)
+        call.save(input, scale, weight)
         return output
 
     def _computed(self, call: Any, grad: Tensor) -> Sequence[Tensor | None]:

@@ -82,7 +82,7 @@ class WithRunningStatistics(Normalization):
         call.own_statistics, call.wanted_of = False, wanted_of(call)
         kept = (input, mean, variance) if "weight" in call.parameters else (None, None, variance)
         if call.wanted or "weight" in call.parameters:
-            call.save(*kept, weight if call.wanted else None)
+            call.save(*kept, weight)
         return output
 
     def _normalize(self, call: Any, input: Tensor, function: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,7 +94,7 @@ class WithRunningStatistics(Normalization):
             raise self._wrong_dtype(input) or error from error
         call.own_statistics, call.wanted_of = True, wanted_of(call)
         if call.wanted or "weight" in call.parameters:
-            call.save(input, mean, scale, weight if call.wanted else None)
+            call.save(input, mean, scale, weight)
         return output, mean, variance
 
     def _move(self, mean: Tensor, variance: Tensor, momentum: Any) -> None:

@@ -15,7 +15,7 @@ def _batch_norm_backward() -> list[tuple[Any, ...]]:
     input = normal(4, 3, 2, 2) * 3 + 1
     _, mean, scale, _ = functional.batch_norm(input, None, None, 1e-5)
     rows = [(normal(4, 3, 2, 2), input, mean, scale, normal(3), wanted) for wanted in THREE]
-    rows.append((normal(4, 3, 2, 2), input, mean, scale, None, (True, False, False)))
+    rows.append((normal(4, 3, 2, 2), input, mean, scale, None, (True, False, True)))
     return [*rows, (normal(0, 3), normal(0, 3), mean, scale, normal(3), (True, True, True))]
 
 
@@ -35,7 +35,7 @@ def _layer_norm_backward() -> list[tuple[Any, ...]]:
         input, inner = normal(*shape) * 3 + 1, shape[len(shape) - dims :]
         _, mean, scale = functional.layer_norm(input, inner, None, None, 1e-5)
         rows += [(normal(*shape), input, inner, mean, scale, normal(*inner), wanted) for wanted in THREE]
-        rows.append((normal(*shape), input, inner, mean, scale, None, (True, False, False)))
+        rows.append((normal(*shape), input, inner, mean, scale, None, (True, False, True)))
     return rows
 
 
@@ -56,7 +56,7 @@ def _group_norm_backward() -> list[tuple[Any, ...]]:
         input = normal(*shape) * 3 + 1
         _, mean, scale = functional.group_norm(input, 2, None, None, 1e-5)
         rows += [(normal(*shape), input, mean, scale, normal(6), wanted) for wanted in THREE]
-        rows.append((normal(*shape), input, mean, scale, None, (True, False, False)))
+        rows.append((normal(*shape), input, mean, scale, None, (True, False, True)))
     return rows
 
 
