@@ -69,9 +69,8 @@ def _group_norm_backward_kernel(
 ) -> Wanted:
     if input.numel() == 0:  # of which the kernel gives sums that are not numbers
         return group_norm_backward.formula(grad, input, mean, scale, weight, wanted)  # type: ignore[attr-defined]
-    mask = (
-        list(wanted) if weight is not None else [wanted[0], False, False]
-    )  # without a weight it has no kind for others
+    # Without a weight the kernel knows no kind for the other gradients.
+    mask = list(wanted) if weight is not None else [wanted[0], False, False]
     first = second = third = None
     if any(mask):
         first, second, third = _backward(

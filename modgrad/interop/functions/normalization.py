@@ -22,9 +22,8 @@ def _weighed(layer: Normalization, input: Any, weight: Any, bias: Any, shape: An
     """`layer(input)` with this weight and bias. shape: theirs where they are not the layer's own, to broadcast."""
     if all(x is None or is_parameter(x) for x in (weight, bias)):
         given = {"weight": weight, "bias": bias}
-        layer.__dict__.update(
-            {name: given[name] for name in layer._parameter_names}
-        )  # while tracing no Parameter is one
+        # Not by assignment: while a step is traced, no tensor is of class Parameter.
+        layer.__dict__.update({name: given[name] for name in layer._parameter_names})
         return layer(input)
     output = layer(input)
     if weight is not None:
