@@ -39,16 +39,16 @@ def max_pool(
 
     compact: the indices may be of a smaller kind of integer, where making them so takes no time.
     """
-    if len(kernel_size) == 1:
+    dims = len(kernel_size)
+    if dims == 1:
         output, indices = max_pool(
             input.unsqueeze(-2), (1, *kernel_size), (1, *stride), (0, *padding), (1, *dilation), ceil_mode, compact
         )
         return output.squeeze(-2), indices.squeeze(-2)
-    dims = len(kernel_size)
-    pool, windows = _POOL[dims], (kernel_size, stride, padding, dilation, ceil_mode)
     if not _faster_with_channels_last(input, dims):
-        return pool(input, *windows)
-    output, indices = pool(input.contiguous(memory_format=_LAST[dims]), *windows)
+        return _POOL[dims](input, kernel_size, stride, padding, dilation, ceil_mode)
+    last = input.contiguous(memory_format=_LAST[dims])
+    output, indices = _POOL[dims](last, kernel_size, stride, padding, dilation, ceil_mode)
     places = math.prod(input.shape[-dims:])
     kind = torch.int64 if not compact else torch.int16 if places <= 2**15 else torch.int32
     return output.contiguous(), indices.to(kind, memory_format=torch.contiguous_format)
@@ -59,9 +59,9 @@ def _faster_with_channels_last(input: Tensor, dims: int) -> bool:
     and results back takes a half to a tenth of the time. A tensor that stands for one in tracing is left alone."""
     return (
         type(input) is Tensor
+        and input.numel() >= _LARGE
         and input.dim() == dims + 2
         and input.shape[1] >= _CHANNELS
-        and input.numel() >= _LARGE
         and input.device.type == "cpu"
         and input.is_floating_point()
         and input.is_contiguous()
@@ -83,7 +83,8 @@ def _max_pool_backward_kernel(
         shape = torch.Size((*input_shape[:-1], 1, input_shape[-1]))
         windows = (1, *kernel_size), (1, *stride), (0, *padding), (1, *dilation), ceil_mode
         return _max_pool_backward_kernel(grad.unsqueeze(-2), indices.unsqueeze(-2), shape, *windows).squeeze(-2)
-    indices = indices.to(torch.int64)
+    if indices.dtype is not torch.int64:
+        indices = indices.to(torch.int64)
     like = shape_only(grad, indices, input_shape)
     return _BACKWARD[len(kernel_size)](grad, like, kernel_size, stride, padding, dilation, ceil_mode, indices)
 

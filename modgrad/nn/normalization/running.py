@@ -102,8 +102,8 @@ class WithRunningStatistics(Normalization):
         running_mean, running_var = self.running_mean, self.running_var
         assert running_mean is not None
         assert running_var is not None
-        running_mean.copy_(running_mean * (1 - momentum) + mean * momentum)
-        running_var.copy_(running_var * (1 - momentum) + variance * momentum)
+        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+        running_var.lerp_(variance.to(running_var.dtype), momentum)
 
     def _computed(self, call: Any, grad: Tensor) -> Sequence[Tensor | None]:
         if not call.saved:  # of the bias alone, for which nothing is needed

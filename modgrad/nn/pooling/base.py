@@ -45,7 +45,7 @@ class Pooling(Primitive):
         return several
 
     def _check(self, input: Tensor) -> None:
-        if input.dim() - self.dims not in (1, 2):
+        if not 0 < input.dim() - self.dims < 3:
             sides = SIDES[self.dims]
             raise ValueError(
                 f"{self} was given an input of shape {tuple(input.shape)}: expected (N, C, {sides}) or (C, {sides})"
