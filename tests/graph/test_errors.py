@@ -51,7 +51,6 @@ def leaf(*shape: int) -> nn.Variable:
     [
         lambda v: torch.erfinv(v),
         lambda v: v.cumsum(0),
-        lambda v: torch.nn.functional.normalize(v, dim=0),
         lambda v: v.max(0),
         lambda v: torch.fft.fft(v),
         lambda v: torch.special.i0(v),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -88,17 +89,12 @@ def test_low_precision_is_as_near_to_the_truth_as_pytorchs(make: Any, shape: Any
 def test_parameters_may_be_of_higher_precision_than_the_input(make: Any, shape: Any) -> None:
     mine, twin = _pair(make, torch.float32)
     x, upstream = (torch.randn(shape).bfloat16() for _ in range(2))
-    with pytest.warns(UserWarning, match="Mismatch dtype") if isinstance(mine, nn.RMSNorm) else _nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PyTorch's RMSNorm, once, that it then has no fast kernel
         theirs = _gradients(twin, x, upstream)
     for got, expected in zip(_gradients(mine, x, upstream), theirs, strict=True):
         assert got.dtype == expected.dtype
         torch.testing.assert_close(got, expected, rtol=2e-2, atol=2e-2)
-
-
-class _nothing:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: Any) -> None: ...
 
 
 @pytest.mark.parametrize(

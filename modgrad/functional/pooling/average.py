@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel
-from modgrad.functional.pooling.shapes import Sizes, shape_only, with_row
+from modgrad.functional.pooling.shapes import Backward, Sizes, shape_only, with_row
 
 __all__ = [
     "adaptive_avg_pool",
@@ -25,7 +25,7 @@ __all__ = [
 
 aten: Any = torch.ops.aten
 _POOL = {2: direct(aten.avg_pool2d.default), 3: direct(aten.avg_pool3d.default)}
-_BACKWARD = {2: direct(aten.avg_pool2d_backward.default), 3: direct(aten.avg_pool3d_backward.default)}
+_BACKWARD = {2: Backward("avg_pool2d_backward"), 3: Backward("avg_pool3d_backward")}
 _ADAPTIVE: dict[int, Any] = {2: torch._C._nn.adaptive_avg_pool2d, 3: torch._C._nn.adaptive_avg_pool3d}
 _ADAPTIVE_BACKWARD = {
     2: direct(aten._adaptive_avg_pool2d_backward.default),
@@ -69,8 +69,7 @@ def _avg_pool_backward_kernel(
         shape = torch.Size((*input_shape[:-1], 1, input_shape[-1]))
         sizes = with_row(kernel_size, 1), with_row(stride, 1), with_row(padding, 0)
         return _avg_pool_backward_kernel(grad.unsqueeze(-2), shape, *sizes, *options).squeeze(-2)
-    like = shape_only(grad, None, input_shape)
-    return _BACKWARD[len(kernel_size)](grad, like, kernel_size, stride, padding, *options)
+    return _BACKWARD[len(kernel_size)](grad, grad, input_shape, kernel_size, stride, padding, *options)
 
 
 @kernel(_avg_pool_backward_kernel)
@@ -113,7 +112,7 @@ def _adaptive_avg_pool_backward_kernel(grad: Tensor, input_shape: torch.Size, di
     if dims == 1:
         shape = torch.Size((*input_shape[:-1], 1, input_shape[-1]))
         return _adaptive_avg_pool_backward_kernel(grad.unsqueeze(-2), shape, 2).squeeze(-2)
-    return _ADAPTIVE_BACKWARD[dims](grad, shape_only(grad, None, input_shape))
+    return _ADAPTIVE_BACKWARD[dims](grad, shape_only(grad, grad, input_shape))
 
 
 @kernel(_adaptive_avg_pool_backward_kernel)

@@ -12,18 +12,16 @@ import torch
 from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel, running_formulas
-from modgrad.functional.pooling.shapes import Sizes, shape_only
+from modgrad.functional.pooling.shapes import Backward, Sizes
 
 __all__ = ["max_pool", "max_pool_backward", "max_unpool", "max_unpool_backward"]
 
 aten: Any = torch.ops.aten
 _POOL = {2: direct(aten.max_pool2d_with_indices.default), 3: direct(aten.max_pool3d_with_indices.default)}
-_BACKWARD = {
-    2: direct(aten.max_pool2d_with_indices_backward.default),
-    3: direct(aten.max_pool3d_with_indices_backward.default),
-}
+_BACKWARD = {2: Backward("max_pool2d_with_indices_backward"), 3: Backward("max_pool3d_with_indices_backward")}
 _LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 _CHANNELS, _LARGE = 8, 2**15  # from which on the kernel for channels that are last wins by more than what it costs
+_AT_ONCE = 2**20  # bytes that are brought into its order at a time
 
 
 def max_pool(
@@ -47,11 +45,24 @@ def max_pool(
         return output.squeeze(-2), indices.squeeze(-2)
     if not _faster_with_channels_last(input, dims):
         return _POOL[dims](input, kernel_size, stride, padding, dilation, ceil_mode)
-    last = input.contiguous(memory_format=_LAST[dims])
-    output, indices = _POOL[dims](last, kernel_size, stride, padding, dilation, ceil_mode)
     places = math.prod(input.shape[-dims:])
     kind = torch.int64 if not compact else torch.int16 if places <= 2**15 else torch.int32
-    return output.contiguous(), indices.to(kind, memory_format=torch.contiguous_format)
+    return _with_channels_last(input, dims, kind, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def _with_channels_last(input: Tensor, dims: int, kind: torch.dtype, *windows: Any) -> tuple[Tensor, Tensor]:
+    """Bring values into that order and results back, some samples after the other: so it takes little memory."""
+    pool, form, samples = _POOL[dims], _LAST[dims], len(input)
+    at_once = max(1, _AT_ONCE * samples // (input.numel() * input.element_size()))
+    output = indices = input
+    for start in range(0, samples, at_once):
+        some, places = pool(input[start : start + at_once].contiguous(memory_format=form), *windows)
+        if start == 0:
+            output = input.new_empty((samples, *some.shape[1:]))
+            indices = torch.empty(output.shape, dtype=kind)
+        output[start : start + at_once] = some
+        indices[start : start + at_once] = places
+    return output, indices
 
 
 def _faster_with_channels_last(input: Tensor, dims: int) -> bool:
@@ -85,8 +96,8 @@ def _max_pool_backward_kernel(
         return _max_pool_backward_kernel(grad.unsqueeze(-2), indices.unsqueeze(-2), shape, *windows).squeeze(-2)
     if indices.dtype is not torch.int64:
         indices = indices.to(torch.int64)
-    like = shape_only(grad, indices, input_shape)
-    return _BACKWARD[len(kernel_size)](grad, like, kernel_size, stride, padding, dilation, ceil_mode, indices)
+    options = kernel_size, stride, padding, dilation, ceil_mode, indices
+    return _BACKWARD[len(kernel_size)](grad, indices, input_shape, *options)
 
 
 @kernel(_max_pool_backward_kernel)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from modgrad.functional.kernel import direct
 
 Sizes = Sequence[int]
 _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -16,16 +19,38 @@ def with_row(sizes: Sizes, row: int) -> Sizes:
     return (row, *sizes) if len(sizes) == 1 else sizes
 
 
-def shape_only(grad: Tensor, indices: Tensor | None, shape: Sizes) -> Tensor:
-    """Something of `shape` for kernels that read no value of their input, in the input's order of memory.
+class Backward:
+    """A kernel of (grad, input, ...) that gives dL/d(input), and reads of the input the shape and the order of memory.
 
-    On the CPU memory that is not touched costs nothing; elsewhere one value is, unless channels are last.
+    name: the operator's, `op.name` and `op.name.grad_input`, which writes into memory that it is given.
     """
-    told = grad if indices is None else indices
-    if not told.is_contiguous():
-        form = _LAST.get(told.dim())
-        if form is not None and told.is_contiguous(memory_format=form):
-            return torch.empty(shape, dtype=grad.dtype, device=grad.device, memory_format=form)
-    if type(grad) is Tensor and grad.device.type == "cpu":
-        return grad.new_empty(shape)
+
+    def __init__(self, name: str) -> None:
+        packet = getattr(torch.ops.aten, name)
+        self._fresh = direct(packet.default)
+        self._into = direct(packet.grad_input)
+
+    def __call__(self, grad: Tensor, told: Tensor, shape: Sizes, *options: Any) -> Tensor:
+        """told: of the input's order of memory, as the output and its indices are."""
+        if type(grad) is not Tensor or grad.device.type != "cpu":
+            return self._fresh(grad, shape_only(grad, told, shape), *options)
+        form = torch.contiguous_format if told.is_contiguous() else _order(told)
+        # The gradient's own memory, not yet written, can stand for the input as well as any.
+        grad_input = torch.empty(shape, dtype=grad.dtype, device=grad.device, memory_format=form)
+        return self._into(grad, grad_input, *options, grad_input=grad_input)
+
+
+def shape_only(grad: Tensor, told: Tensor, shape: Sizes) -> Tensor:
+    """Something of `shape` for kernels that read no value of their input, in the order of memory that `told` has.
+
+    One value; or, where channels are last, memory of that shape which is not written.
+    """
+    form = torch.contiguous_format if told.is_contiguous() else _order(told)
+    if form is not torch.contiguous_format:
+        return torch.empty(shape, dtype=grad.dtype, device=grad.device, memory_format=form)
     return grad.new_empty(1).expand(shape)
+
+
+def _order(told: Tensor) -> torch.memory_format:
+    form = _LAST.get(told.dim(), torch.contiguous_format)
+    return form if told.is_contiguous(memory_format=form) else torch.contiguous_format

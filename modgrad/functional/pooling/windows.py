@@ -15,7 +15,7 @@ from torch import Tensor
 from modgrad.functional.dropout import hash32
 from modgrad.functional.kernel import direct, kernel
 from modgrad.functional.pooling.max import put_back
-from modgrad.functional.pooling.shapes import Sizes, shape_only, with_row
+from modgrad.functional.pooling.shapes import Backward, Sizes, with_row
 
 __all__ = [
     "adaptive_max_pool",
@@ -27,15 +27,9 @@ __all__ = [
 
 aten: Any = torch.ops.aten
 _ADAPTIVE = {2: direct(aten.adaptive_max_pool2d.default), 3: direct(aten.adaptive_max_pool3d.default)}
-_ADAPTIVE_BACKWARD = {
-    2: direct(aten.adaptive_max_pool2d_backward.default),
-    3: direct(aten.adaptive_max_pool3d_backward.default),
-}
+_ADAPTIVE_BACKWARD = {2: Backward("adaptive_max_pool2d_backward"), 3: Backward("adaptive_max_pool3d_backward")}
 _FRACTIONAL = {2: direct(aten.fractional_max_pool2d.default), 3: direct(aten.fractional_max_pool3d.default)}
-_FRACTIONAL_BACKWARD = {
-    2: direct(aten.fractional_max_pool2d_backward.default),
-    3: direct(aten.fractional_max_pool3d_backward.default),
-}
+_FRACTIONAL_BACKWARD = {2: Backward("fractional_max_pool2d_backward"), 3: Backward("fractional_max_pool3d_backward")}
 
 
 def _adaptive_max_pool_kernel(input: Tensor, output_size: Sizes) -> tuple[Tensor, Tensor]:
@@ -60,7 +54,7 @@ def _adaptive_max_pool_backward_kernel(grad: Tensor, indices: Tensor, input_shap
     if dims == 1:
         shape = torch.Size((*input_shape[:-1], 1, input_shape[-1]))
         return _adaptive_max_pool_backward_kernel(grad.unsqueeze(-2), indices.unsqueeze(-2), shape, 2).squeeze(-2)
-    return _ADAPTIVE_BACKWARD[dims](grad, shape_only(grad, indices, input_shape), indices)
+    return _ADAPTIVE_BACKWARD[dims](grad, indices, input_shape, indices)
 
 
 @kernel(_adaptive_max_pool_backward_kernel)
@@ -94,7 +88,7 @@ def fractional_max_pool(
 
 @kernel(
     lambda grad, indices, input_shape, kernel_size, output_size: _FRACTIONAL_BACKWARD[len(kernel_size)](
-        grad, shape_only(grad, indices, input_shape), kernel_size, output_size, indices
+        grad, indices, input_shape, kernel_size, output_size, indices
     )
 )
 def fractional_max_pool_backward(
