@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from modgrad.nn import operators
+from modgrad.nn.operators.normalize import normalize
 from tests.cases.table import Case, Function, TorchFunction, layer, normal, twin
 
 FLOAT = (torch.float32,)  # where PyTorch rounds to bfloat16 in other places, or has no kernel: see test_normalization
@@ -41,7 +41,7 @@ def _instance(dims: int) -> list[Case]:
 def _normalize(label: str, *args: Any) -> Case:
     return Case(
         f"normalize-{label}",
-        lambda: Function(lambda x: operators.normalize(x, *args)),
+        lambda: Function(lambda x: normalize(x, *args)),
         lambda: TorchFunction(lambda x: F.normalize(x, *args)),
         [normal((4, 3)), normal((2, 3, 2))],
         ("Normalize",),

@@ -15,7 +15,7 @@ from modgrad.graph.call import is_parameter
 from modgrad.graph.dispatch import operator
 from modgrad.nn.normalization.base import Normalization
 from modgrad.nn.normalization.running import BatchNorm, InstanceNorm, WithRunningStatistics
-from modgrad.nn.operators import normalize
+from modgrad.nn.operators.normalize import normalize
 
 
 def _weighed(layer: Normalization, input: Any, weight: Any, bias: Any, shape: Any) -> Any:
