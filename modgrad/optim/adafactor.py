@@ -45,7 +45,7 @@ def adafactor(
         eps1 = torch.finfo(param.dtype).eps
     step = precise(step)
     weight = step**beta2_decay
-    rate = torch.clamp(_rms(param), min=eps2) * torch.clamp(step**-0.5, max=lr)
+    rate = _at_least(eps2, _rms(param)) * torch.clamp(step**-0.5, max=lr)
     param = param * (1 - lr * weight_decay) if active(weight_decay) else param
     square = grad * grad
     if row_var is not None and col_var is not None:
@@ -56,7 +56,12 @@ def adafactor(
         assert variance is not None
         estimate = variance = variance + weight * (square - variance)
     move = grad / torch.clamp(estimate, min=eps1 * eps1).sqrt()
-    return param - rate / torch.clamp(_rms(move) / d, min=1.0) * move, row_var, col_var, variance
+    return param - rate / _at_least(1.0, _rms(move) / d) * move, row_var, col_var, variance
+
+
+def _at_least(least: Any, x: Tensor) -> Tensor:
+    """max(least, x), and `least` for NaN, which then stays with the values that have it."""
+    return torch.where(x > least, x, least)
 
 
 def _rms(x: Tensor) -> Tensor:

@@ -30,10 +30,10 @@ def direction(
     for s, y, r in zip(reversed(steps), reversed(changes), reversed(inverses), strict=True):
         share = float(s.dot(result)) * float(r)
         shares.append(share)
-        result = result - share * y
+        result = result.add(y, alpha=-share)
     result = scale * result
     for s, y, r, share in zip(steps, changes, inverses, reversed(shares), strict=True):
-        result = result + (share - float(y.dot(result)) * float(r)) * s
+        result = result.add(s, alpha=share - float(y.dot(result)) * float(r))
     return result
 
 

@@ -19,7 +19,7 @@ def rprop(
     step_size: Tensor,
     *,
     etas: tuple[float, float] = (0.5, 1.2),
-    step_sizes: tuple[float, float] = (1e-6, 50.0),
+    step_sizes: tuple[float, float] = (1e-6, 50),
     maximize: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The new parameter p, gradient, and size of the steps s, which grows by etas[1] and shrinks by etas[0]:
@@ -33,9 +33,9 @@ def rprop(
     """
     grad = -grad if maximize else grad
     turned = grad * prev
-    factor = torch.where(turned == 0, 1.0, turned)  # NaN stays
-    factor = torch.where(turned > 0, etas[1], torch.where(turned < 0, etas[0], factor))
-    step_size = torch.clamp(step_size * factor, *step_sizes)
+    slower, faster = step_size * etas[0], step_size * etas[1]
+    step_size = torch.where(turned > 0, faster, torch.where(turned < 0, slower, step_size))
+    step_size = torch.clamp(step_size, *step_sizes)
     grad = torch.where(turned < 0, 0.0, grad)
     return param - step_size * grad.sign(), grad, step_size
 
@@ -82,7 +82,7 @@ class Rprop(RuleOptimizer):
         params: Iterable[Any],
         lr: float | Tensor = 1e-2,
         etas: tuple[float, float] = (0.5, 1.2),
-        step_sizes: tuple[float, float] = (1e-6, 50.0),
+        step_sizes: tuple[float, float] = (1e-6, 50),
         *,
         capturable: bool = False,
         foreach: bool | None = None,
