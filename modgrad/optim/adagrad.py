@@ -53,6 +53,7 @@ class Adagrad(RuleOptimizer):
     """
 
     rule, rule_ = staticmethod(adagrad), staticmethod(adagrad_)
+    blocked = False
     nonnegative = (*RuleOptimizer.nonnegative, "lr_decay", "initial_accumulator_value")
 
     def __init__(

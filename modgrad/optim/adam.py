@@ -85,6 +85,7 @@ class Adam(RuleOptimizer):
     """
 
     rule, rule_ = staticmethod(adam), staticmethod(adam_)
+    blocked = False
     optional: ClassVar = {"max_exp_avg_sq": "amsgrad"}
 
     def __init__(

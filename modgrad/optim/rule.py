@@ -12,7 +12,7 @@ from torch import Tensor
 
 from modgrad.functional.kernel import running_formulas
 from modgrad.graph.mode import mode
-from modgrad.optim.many import number
+from modgrad.optim.many import blocks, number
 from modgrad.optim.optimizer import ACCELERATED, Group, Optimizer, State, active, assign
 
 _PARTS = {"beta1": ("betas", 0), "beta2": ("betas", 1)}  # hyper-parameters that a group holds as parts of another
@@ -36,6 +36,7 @@ class RuleOptimizer(Optimizer):
 
     rule: ClassVar[Callable[..., Any]]
     rule_: ClassVar[Callable[..., Any] | None] = None
+    blocked: ClassVar[bool] = True  # whether `rule_` goes over its lists several times
     counted: ClassVar[bool] = True  # whether steps are counted in the state, by "step"
     optional: ClassVar[Mapping[str, str]] = {}  # state that is kept only where this hyper-parameter is not 0 or False
     nonnegative: ClassVar[tuple[str, ...]] = ("lr", "eps", "weight_decay")  # hyper-parameters from 0 up
@@ -170,11 +171,13 @@ class RuleOptimizer(Optimizer):
         scalars = [name for name in self._memory if name in self.scalars]
         given_back = [name for name in scalars if name != "step"]
         for some in _alike(params, [columns[name] for name in scalars]):
-            memory: list[Any] = []
-            for name in self._memory:
-                column = columns.get(name, [])
-                memory.append(column[some[0]] if name in scalars else [column[i] for i in some] if column else [])
-            results = self.rule_([params[i] for i in some], [grads[i] for i in some], *memory, **hyper)
+            kept = [name for name in self._memory if name in columns and name not in scalars]
+            lists = [params, grads, *map(columns.__getitem__, kept)]
+            lists = [[column[i] for i in some] for column in lists]
+            for mine, gradients, *memories in blocks(lists) if self.blocked else [lists]:
+                memory: Any = dict(zip(kept, memories, strict=True))
+                memory.update({name: columns[name][some[0]] for name in scalars})
+                results = self.rule_(mine, gradients, *[memory.get(name, []) for name in self._memory], **hyper)
             for name, value in zip(given_back, results or (), strict=True):
                 for i in some:
                     states[i][name] = _made_once(made, name, columns[name][i], value)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from modgrad import functional, optim
+from modgrad import functional, nn, optim
 from modgrad.optim import many
 from tests.optim.common import EXACT, SETTINGS, assert_alike, course, exact, make, mine, ours, theirs, values
 
@@ -107,6 +107,22 @@ def test_the_rule_changes_nothing_and_gives_what_the_optimizer_does(name: str, o
     for key, value in zip([key for key in given if key != "step"], after, strict=True):
         if value is not None:
             torch.testing.assert_close(optimizer.state[parameter][key], value.to(kept.get(key, value).dtype), **EXACT)
+
+
+@pytest.mark.parametrize("block", [2, 7])
+def test_large_tensors_are_cut_and_small_ones_taken_together(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, options in SETTINGS:
+        a, b = mine(name), mine(name)
+        for params in (a, b):
+            params.append(nn.Parameter(torch.ones(3, 4, dtype=torch.float64).T))  # in another order of memory
+        here, there = ours(name, a, options), ours(name, b, options)
+        for number in range(3):
+            monkeypatch.setattr(many, "_BLOCK", block)
+            course(a, here, 1, number)
+            monkeypatch.undo()
+            course(b, there, 1, number)
+        for one, other in zip(a, b, strict=True):
+            assert torch.equal(one.data, other.data), name
 
 
 def lion(param: Tensor, grad: Tensor, mean: Tensor, lr: float, betas: Any, decay: float) -> None:
