@@ -100,8 +100,8 @@ class Adafactor(RuleOptimizer):
         if hyper["d"] < 1:
             raise ValueError(f"Adafactor(d={hyper['d']}): expected a number from 1 up")
 
-    def kept(self, group: Group) -> list[str]:
-        return []  # which depends on the parameter
+    def kept(self, group: Group) -> tuple[str, ...]:
+        return ()  # which depends on the parameter
 
     def initial(self, param: Tensor, group: Group) -> State:
         state: State = {"step": scalar(param)}

@@ -109,7 +109,7 @@ class Optimizer(Hooked):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update once. closure: computes the loss and the gradients anew, and its loss is returned."""
-        if self.has_step_hooks:
+        if self._hooks["step_pre"] or self._hooks["step_post"]:
             return self._called(self._step, () if closure is None else (closure,))
         return self._step(closure)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -41,8 +41,15 @@ class RuleOptimizer(Optimizer):
     optional: ClassVar[Mapping[str, str]] = {}  # state that is kept only where this hyper-parameter is not 0 or False
     nonnegative: ClassVar[tuple[str, ...]] = ("lr", "eps", "weight_decay")  # hyper-parameters from 0 up
 
+    # Of the signature: what the rule keeps, in its order; of that, what is no scalar, and what is.
     _memory: ClassVar[tuple[str, ...]] = ()
+    _tensors: ClassVar[tuple[str, ...]] = ()
+    _numbers: ClassVar[tuple[str, ...]] = ()
+    # The scalars in the state: "step" first, also if the rule does not ask for it.
+    _counts: ClassVar[tuple[str, ...]] = ()
+    # What it is told under a group's own name, and what a group may hold as part of another.
     _hyper: ClassVar[tuple[str, ...]] = ()
+    _parts: ClassVar[tuple[str, ...]] = ()
 
     _made: Made | None = None  # inside `in_parts`: the scalars made so far, each with the one it takes the place of
 
@@ -50,7 +57,13 @@ class RuleOptimizer(Optimizer):
         if "rule" in cls.__dict__:
             parameters = inspect.signature(cls.rule).parameters.values()
             cls._memory = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)[2:]
-            cls._hyper = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+            cls._tensors = tuple(name for name in cls._memory if name not in cls.scalars)
+            cls._numbers = tuple(name for name in cls._memory if name in cls.scalars)
+            others = tuple(name for name in cls._numbers if name != "step")
+            cls._counts = ("step", *others) if cls.counted else others
+            told = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+            cls._hyper = tuple(name for name in told if name not in _PARTS)
+            cls._parts = tuple(name for name in told if name in _PARTS)
 
     def _refuse(self, hyper: Mapping[str, Any]) -> None:
         kind = type(self).__name__
@@ -73,23 +86,19 @@ class RuleOptimizer(Optimizer):
                 "anyway"
             )
 
-    def kept(self, group: Group) -> list[str]:
-        """The names of the state that parameters of this group have, apart from "step"."""
-        return [
-            name
-            for name in self._memory
-            if name != "step" and (name not in self.optional or active(group[self.optional[name]]))
-        ]
+    def kept(self, group: Group) -> Sequence[str]:
+        """The names of the tensors that are kept of each parameter of this group, apart from scalars."""
+        if not self.optional:
+            return self._tensors
+        optional = self.optional
+        return [name for name in self._tensors if name not in optional or active(group[optional[name]])]
 
     def hyper(self, group: Group) -> dict[str, Any]:
         """What the rule is told."""
-        told = {}
-        for name in self._hyper:
-            if name in _PARTS and name not in group:
-                whole, position = _PARTS[name]
-                told[name] = group[whole][position]
-            else:
-                told[name] = group[name]
+        told = {name: group[name] for name in self._hyper}
+        for name in self._parts:
+            whole, position = _PARTS[name]
+            told[name] = group[name] if name in group else group[whole][position]
         return told
 
     def initial(self, param: Tensor, group: Group) -> State:
@@ -116,24 +125,24 @@ class RuleOptimizer(Optimizer):
 
     def update(self, params: list[Any], grads: list[Tensor], states: list[State], group: Group) -> None:
         made = {} if self._made is None else self._made
-        names = [*self.kept(group), "step"] if self.counted else self.kept(group)
+        kept, counts = self.kept(group), self._counts
         try:
-            columns = {name: [state[name] for state in states] for name in names}
+            columns = [[state[name] for state in states] for name in kept]
+            scalars = [[state[name] for state in states] for name in counts]
         except KeyError:
-            self._begin(params, states, group, names)
-            columns = {name: [state[name] for state in states] for name in names}
+            self._begin(params, states, {*kept, *counts}, group)
+            columns = [[state[name] for state in states] for name in kept]
+            scalars = [[state[name] for state in states] for name in counts]
         if self.counted:
-            columns["step"] = [_made_once(made, "step", step, None) for step in columns["step"]]
-            for state, step in zip(states, columns["step"], strict=True):
-                state["step"] = step
+            _count(states, scalars[0], made)
         if self.rule_ is None or running_formulas():
             self._by_rule(params, grads, states, group, made)
         else:
-            self._in_place(params, grads, states, group, columns, made)
+            self._in_place([params, grads, *columns], states, group, kept, made)
 
-    def _begin(self, params: list[Any], states: list[State], group: Group, names: list[str]) -> None:
+    def _begin(self, params: list[Any], states: list[State], names: set[str], group: Group) -> None:
         """Make what parameters that are updated for the first time lack."""
-        new = [i for i, state in enumerate(states) if any(name not in state for name in names)]
+        new = [i for i, state in enumerate(states) if not names <= state.keys()]
         for i, state in zip(new, self.initials([params[i] for i in new], group), strict=True):
             for name, value in state.items():
                 states[i].setdefault(name, value)
@@ -157,30 +166,27 @@ class RuleOptimizer(Optimizer):
             assign(params, i, new.to(param.dtype))  # a number, where it is one, would become a double by a double lr
 
     def _in_place(
-        self,
-        params: list[Any],
-        grads: list[Tensor],
-        states: list[State],
-        group: Group,
-        columns: dict[str, list[Any]],
-        made: Made,
+        self, lists: list[list[Any]], states: list[State], group: Group, kept: Sequence[str], made: Made
     ) -> None:
-        """Update all of one kind and count at once."""
-        assert self.rule_ is not None
-        hyper = {name: _number(name, x) if isinstance(x, Tensor) else x for name, x in self.hyper(group).items()}
-        scalars = [name for name in self._memory if name in self.scalars]
-        given_back = [name for name in scalars if name != "step"]
-        for some in _alike(params, [columns[name] for name in scalars]):
-            kept = [name for name in self._memory if name in columns and name not in scalars]
-            lists = [params, grads, *map(columns.__getitem__, kept)]
-            lists = [[column[i] for i in some] for column in lists]
-            for mine, gradients, *memories in blocks(lists) if self.blocked else [lists]:
-                memory: Any = dict(zip(kept, memories, strict=True))
-                memory.update({name: columns[name][some[0]] for name in scalars})
-                results = self.rule_(mine, gradients, *[memory.get(name, []) for name in self._memory], **hyper)
-            for name, value in zip(given_back, results or (), strict=True):
-                for i in some:
-                    states[i][name] = _made_once(made, name, columns[name][i], value)
+        """Update all of one kind and count at once. lists: parameters, gradients, and what is kept of each."""
+        hyper = self.hyper(group)
+        for name, x in hyper.items():
+            if type(x) is not float and isinstance(x, Tensor):
+                hyper[name] = number(x) if name == "lr" else float(x)
+        for some in _alike(lists[0], states, self._numbers):
+            mine, memories = lists, states
+            if len(some) != len(states):
+                mine, memories = [[column[i] for i in some] for column in lists], [states[i] for i in some]
+            memory: dict[str, Any] = {name: memories[0][name] for name in self._numbers}
+            results = None
+            for params, grads, *columns in blocks(mine) if self.blocked else (mine,):
+                memory.update(zip(kept, columns, strict=True))
+                results = self.rule_(params, grads, *[memory.get(name, []) for name in self._memory], **hyper)  # type: ignore[misc]
+            if results is not None:
+                given_back = [name for name in self._numbers if name != "step"]
+                for name, value in zip(given_back, results, strict=True):
+                    for state in memories:
+                        state[name] = _made_once(made, name, state[name], value)
 
     def _share_scalars(self) -> None:
         for group in self.param_groups:
@@ -233,19 +239,30 @@ def _made_once(made: Made, name: str, old: Tensor, value: Any) -> Tensor:
     return pair[1]
 
 
-def _number(name: str, x: Tensor) -> Any:
-    return number(x) if name == "lr" else float(x)
-
-
 def _on_device(value: Any, parameter: Tensor) -> Tensor:
     return value.to(parameter.device) if isinstance(value, Tensor) else scalar(parameter, float(value))
 
 
-def _alike(params: list[Any], scalars: list[list[Tensor]]) -> list[Any]:
+def _count(states: list[State], steps: list[Tensor], made: Made) -> None:
+    """One more step for each: a new count for all that share one."""
+    first = steps[0]
+    new = _made_once(made, "step", first, None)
+    for state, old in zip(states, steps, strict=True):
+        state["step"] = new if old is first else _made_once(made, "step", old, None)
+
+
+def _alike(params: list[Any], states: list[State], scalars: tuple[str, ...]) -> Iterable[Sequence[int]]:
     """The positions of the parameters that are of one device and dtype, and share their scalars."""
-    if not ACCELERATED and all(x is column[0] for column in scalars for x in column):
-        return [range(len(params))]
+    everything = range(len(params))
+    if not ACCELERATED:  # where a list may hold all dtypes
+        for name in scalars:
+            first = states[0][name]
+            if not all([state[name] is first for state in states]):  # noqa: C419 (half the time of a generator)
+                break
+        else:
+            return (everything,)
     kinds: dict[Any, list[int]] = {}
-    for i, param in enumerate(params):
-        kinds.setdefault((param.device, param.dtype, *[id(column[i]) for column in scalars]), []).append(i)
-    return list(kinds.values())
+    for i in everything:
+        param, numbers = params[i], [id(states[i][name]) for name in scalars]
+        kinds.setdefault((param.device, param.dtype, *numbers), []).append(i)
+    return kinds.values()

@@ -57,6 +57,9 @@ def sgd_(params: list[Tensor], grads: list[Tensor], momentum_buffers: list[Tenso
     torch._fused_sgd_(params, grads, momentum_buffers, **hyper)
 
 
+_TOLD = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
+
+
 class SGD(RuleOptimizer):
     """p = p - lr grad, with momentum (Polyak's or Nesterov's), dampening, weight decay. See `sgd` for the formula.
 
@@ -91,7 +94,7 @@ class SGD(RuleOptimizer):
             raise ValueError("SGD(nesterov=True) needs a momentum above 0 and a dampening of 0")
 
     def hyper(self, group: Group) -> dict[str, Any]:
-        return {name: group[name] for name in self._hyper if name != "begun"}
+        return {name: group[name] for name in _TOLD}
 
     def initial(self, param: Tensor, group: Group) -> State:
         state = super().initial(param, group)
