@@ -41,15 +41,16 @@ class RuleOptimizer(Optimizer):
     optional: ClassVar[Mapping[str, str]] = {}  # state that is kept only where this hyper-parameter is not 0 or False
     nonnegative: ClassVar[tuple[str, ...]] = ("lr", "eps", "weight_decay")  # hyper-parameters from 0 up
 
-    # Of the signature: what the rule keeps, in its order; of that, what is no scalar, and what is.
+    # Of the signature: what the rule keeps, in its order; of that, what is neither scalar nor optional, and scalars.
     _memory: ClassVar[tuple[str, ...]] = ()
-    _tensors: ClassVar[tuple[str, ...]] = ()
+    _always: ClassVar[tuple[str, ...]] = ()
     _numbers: ClassVar[tuple[str, ...]] = ()
     # The scalars in the state: "step" first, also if the rule does not ask for it.
     _counts: ClassVar[tuple[str, ...]] = ()
     # What it is told under a group's own name, and what a group may hold as part of another.
     _hyper: ClassVar[tuple[str, ...]] = ()
     _parts: ClassVar[tuple[str, ...]] = ()
+    _read: ClassVar[tuple[str, ...]] = ()  # what may be in a tensor, and is to be read from it
 
     _made: Made | None = None  # inside `in_parts`: the scalars made so far, each with the one it takes the place of
 
@@ -57,13 +58,14 @@ class RuleOptimizer(Optimizer):
         if "rule" in cls.__dict__:
             parameters = inspect.signature(cls.rule).parameters.values()
             cls._memory = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)[2:]
-            cls._tensors = tuple(name for name in cls._memory if name not in cls.scalars)
+            cls._always = tuple(n for n in cls._memory if n not in cls.scalars and n not in cls.optional)
             cls._numbers = tuple(name for name in cls._memory if name in cls.scalars)
             others = tuple(name for name in cls._numbers if name != "step")
             cls._counts = ("step", *others) if cls.counted else others
             told = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
             cls._hyper = tuple(name for name in told if name not in _PARTS)
             cls._parts = tuple(name for name in told if name in _PARTS)
+            cls._read = tuple(name for name in told if name == "lr" or name in _PARTS)
 
     def _refuse(self, hyper: Mapping[str, Any]) -> None:
         kind = type(self).__name__
@@ -86,12 +88,13 @@ class RuleOptimizer(Optimizer):
                 "anyway"
             )
 
-    def kept(self, group: Group) -> Sequence[str]:
+    def kept(self, group: Group) -> tuple[str, ...]:
         """The names of the tensors that are kept of each parameter of this group, apart from scalars."""
-        if not self.optional:
-            return self._tensors
-        optional = self.optional
-        return [name for name in self._tensors if name not in optional or active(group[optional[name]])]
+        kept = self._always
+        for name, switch in self.optional.items():
+            if active(group[switch]):
+                kept = (*kept, name)
+        return kept
 
     def hyper(self, group: Group) -> dict[str, Any]:
         """What the rule is told."""
@@ -170,8 +173,8 @@ class RuleOptimizer(Optimizer):
     ) -> None:
         """Update all of one kind and count at once. lists: parameters, gradients, and what is kept of each."""
         hyper = self.hyper(group)
-        for name, x in hyper.items():
-            if type(x) is not float and isinstance(x, Tensor):
+        for name in self._read:
+            if isinstance(x := hyper[name], Tensor):
                 hyper[name] = number(x) if name == "lr" else float(x)
         for some in _alike(lists[0], states, self._numbers):
             mine, memories = lists, states
