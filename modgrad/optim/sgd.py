@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from modgrad.functional.kernel import running_formulas
-from modgrad.optim.optimizer import Group, Optimizer, State, active, assign, same_kind
+from modgrad.graph.mode import mode
+from modgrad.optim.many import number
+from modgrad.optim.optimizer import Group, State, active, assign, same_kind
+from modgrad.optim.rule import RuleOptimizer, descent, given, scalar
 
 
 def sgd(
@@ -23,6 +26,7 @@ def sgd(
     weight_decay: float = 0.0,
     nesterov: bool = False,
     maximize: bool = False,
+    begun: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """The new parameter and momentum buffer:
 
@@ -31,13 +35,15 @@ def sgd(
     p = p - lr b                       (nesterov: p - lr (g + momentum b); without momentum: p - lr g)
 
     Sutskever et al. 2013. All of one shape.
+    momentum_buffer: None the first time. begun: for a program, which has a buffer from the start: 0 the first time.
     """
-    grad = -grad if maximize else grad
-    if active(weight_decay):
-        grad = grad + weight_decay * param
+    grad = descent(param, grad, weight_decay, maximize)
     if active(momentum):
-        new = grad if momentum_buffer is None or not active(dampening) else (1 - dampening) * grad
-        momentum_buffer = new if momentum_buffer is None else momentum * momentum_buffer + new
+        if momentum_buffer is None:
+            momentum_buffer = grad
+        else:
+            moved = momentum * momentum_buffer + ((1 - dampening) * grad if active(dampening) else grad)
+            momentum_buffer = moved if begun is None else torch.where(begun > 0, moved, grad)
         grad = grad + momentum * momentum_buffer if nesterov else momentum_buffer
     return param - lr * grad, momentum_buffer
 
@@ -51,65 +57,73 @@ def sgd_(params: list[Tensor], grads: list[Tensor], momentum_buffers: list[Tenso
     torch._fused_sgd_(params, grads, momentum_buffers, **hyper)
 
 
-class SGD(Optimizer):
-    """p = p - lr grad, with momentum (Polyak's or Nesterov's), dampening, weight decay. See `sgd` for the formula."""
+_TOLD = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
+
+
+class SGD(RuleOptimizer):
+    """p = p - lr grad, with momentum (Polyak's or Nesterov's), dampening, weight decay. See `sgd` for the formula.
+
+    foreach, fused: kept for PyTorch, to which a state_dict may go; the fastest update runs whatever they say.
+    """
+
+    rule, rule_ = staticmethod(sgd), staticmethod(sgd_)
+    counted = False
+    scalars = ("begun",)
+    optional: ClassVar = {"momentum_buffer": "momentum"}
+    nonnegative = ("lr", "momentum", "weight_decay")
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
+        lr: float | Tensor = 1e-3,
         momentum: float = 0.0,
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
-        super().__init__(
-            params,
-            lr=lr,
-            momentum=momentum,
-            dampening=dampening,
-            weight_decay=weight_decay,
-            nesterov=nesterov,
-            maximize=maximize,
-        )
+        super().__init__(params, **given(locals()))
 
     def _refuse(self, hyper: Mapping[str, Any]) -> None:
-        for name in ("lr", "momentum", "weight_decay"):
-            if hyper[name] < 0:
-                raise ValueError(f"SGD({name}={hyper[name]}): expected a number from 0 up")
+        super()._refuse(hyper)
         if hyper["nesterov"] and (hyper["momentum"] <= 0 or hyper["dampening"] != 0):
             raise ValueError("SGD(nesterov=True) needs a momentum above 0 and a dampening of 0")
 
+    def hyper(self, group: Group) -> dict[str, Any]:
+        return {name: group[name] for name in _TOLD}
+
     def initial(self, param: Tensor, group: Group) -> State:
-        if not active(group["momentum"]) or active(group["dampening"]):
-            return {}  # a buffer is filled with the first gradient undampened: no beginning would give the same
-        return {"momentum_buffer": torch.zeros_like(param, memory_format=torch.preserve_format)}
+        state = super().initial(param, group)
+        # A buffer is filled with the first gradient undampened: no beginning would give the same.
+        return {**state, "begun": scalar(param)} if state and active(group["dampening"]) else state
+
+    def _saved(self, state: State) -> State:
+        """In PyTorch's format, which has no buffer until the first step, and so nothing to tell it by."""
+        begun = state.get("begun")
+        if begun is not None and not begun:
+            return {}
+        return {name: value for name, value in state.items() if name != "begun"}
 
     def update(self, params: list[Any], grads: list[Tensor], states: list[State], group: Group) -> None:
-        hyper = {
-            "lr": group["lr"],
-            "momentum": group["momentum"],
-            "dampening": group["dampening"],
-            "weight_decay": group["weight_decay"],
-            "nesterov": group["nesterov"],
-            "maximize": group["maximize"],
-        }
         if running_formulas():
-            for i, (param, grad, state) in enumerate(zip(params, grads, states, strict=True)):
-                new, momentum_buffer = sgd(param, grad, state.get("momentum_buffer"), **hyper)
-                assign(params, i, new)
-                if momentum_buffer is not None:
-                    state["momentum_buffer"] = momentum_buffer
+            self._by_formula(params, grads, states, group)
             return
+        hyper = self.hyper(group)
+        if isinstance(hyper["lr"], Tensor):
+            lr = number(hyper["lr"])
+            hyper["lr"] = lr.float() if isinstance(lr, Tensor) else lr
         if not group["momentum"]:
             for mine, gradients in same_kind(params, grads):
                 sgd_(mine, gradients, [], is_first_step=False, **hyper)
             return
         for mine, gradients, memories in same_kind(params, grads, states):
+            at_its_first = list(map(_at_its_first, memories))
             for first in (False, True):  # a parameter that was frozen until now has no buffer yet
-                some = [i for i, memory in enumerate(memories) if (memory.get("momentum_buffer") is None) == first]
+                some = [i for i, begins in enumerate(at_its_first) if begins == first]
                 if not some:
                     continue
                 if first:
@@ -117,3 +131,23 @@ class SGD(Optimizer):
                         memories[i]["momentum_buffer"] = torch.empty_like(mine[i])
                 buffers = [memories[i]["momentum_buffer"] for i in some]
                 sgd_([mine[i] for i in some], [gradients[i] for i in some], buffers, is_first_step=first, **hyper)
+
+    def _by_formula(self, params: list[Any], grads: list[Tensor], states: list[State], group: Group) -> None:
+        hyper = self.hyper(group)
+        for i, (param, grad, state) in enumerate(zip(params, grads, states, strict=True)):
+            old, begun = state.get("momentum_buffer"), state.get("begun")
+            new, buffer = sgd(param, grad, old, begun=begun, **hyper)
+            if buffer is not None:
+                if mode.tracing:
+                    state["momentum_buffer"] = buffer.to(param.dtype)
+                else:  # which may be the gradient itself
+                    state["momentum_buffer"] = buffer.clone() if old is None else old.copy_(buffer)
+                if begun is not None:
+                    state["begun"] = torch.ones_like(begun)
+            assign(params, i, new.to(param.dtype))
+
+
+def _at_its_first(memory: State) -> bool:
+    """Whether the buffer is still to be filled. `begun`, which a program needs, has done its service after this."""
+    begun = memory.pop("begun", None)
+    return memory.get("momentum_buffer") is None or (begun is not None and not begun)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from modgrad.graph import Module
+from modgrad.optim.optimizer import NOTES
 from modgrad.step import state as states
 from modgrad.step.program import PureStep
 from modgrad.step.state import GRADIENTS, SCHEDULE, State
@@ -125,7 +126,7 @@ class Binding:
             if len(values) != len(before):
                 return False
             for name, value, old in zip(group, values, before, strict=True):
-                if (number, name) not in names and value != old:
+                if (number, name) not in names and name not in NOTES and value != old:
                     return False
         return True
 

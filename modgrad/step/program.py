@@ -23,7 +23,7 @@ from modgrad.step.dryrun import UntraceableError
 from modgrad.step.locate import Paths, at, failed, locating, place_of
 from modgrad.step.quiet import quiet
 from modgrad.step.state import BUFFERS, COUNT, GRADIENTS, OPTIMIZER, PARAMETERS, RANDOMNESS, SCHEDULE, State
-from modgrad.step.training import refuse_unfit
+from modgrad.step.training import refuse_hooks, refuse_unfit
 
 if TYPE_CHECKING:
     from modgrad.step.training import TrainingStep
@@ -40,6 +40,7 @@ class PureStep:
     """
 
     def __init__(self, step: TrainingStep, due: bool | None = None) -> None:
+        refuse_hooks(step.optimizer, "in a program")
         self.step, self.due = step, due
         self.parameters = step.parameters()
         states.complete(step.optimizer, self.parameters)

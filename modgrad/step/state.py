@@ -10,6 +10,7 @@ from torch import Tensor
 
 from modgrad.graph import Module, Parameter
 from modgrad.optim import Optimizer
+from modgrad.optim.optimizer import NOTES
 
 _plainly = torch._C.DisableTorchFunctionSubclass
 
@@ -99,14 +100,15 @@ def hypers(optimizer: Optimizer) -> list[Hyper]:
     """The hyper-parameters that are inputs of a program: lr, and every other number that is not zero.
 
     Zero is left out as it leaves its whole term out, as a weight decay of 0 does. A learning rate of 0 does not, and
-    schedules begin and end there.
+    schedules begin and end there. What schedulers note down in a group for themselves is no input, nor is what a
+    program is made for, as a number of iterations within.
     """
     found = []
     several = len(optimizer.param_groups) > 1
     for number, group in enumerate(optimizer.param_groups):
         prefix = f"{number}." if several else ""
         for name, value in group.items():
-            if name == "params":
+            if name in NOTES or name in optimizer.structural:
                 continue
             if _is_number(value) or (name == "lr" and value == 0):
                 found.append(Hyper(f"{prefix}{name}", number, name, None))

@@ -14,6 +14,7 @@ from modgrad.graph.errors import describe
 from modgrad.graph.walk import backward
 from modgrad.optim import Optimizer
 from modgrad.optim.clipping import clip_grad_norm_
+from modgrad.optim.lr_scheduler import ReduceLROnPlateau
 from modgrad.step import state as states
 from modgrad.step.dryrun import dry_run
 from modgrad.step.listing import TracedStep
@@ -70,6 +71,13 @@ class TrainingStep:
         for name, module in (("model", model), ("criterion", criterion)):
             if not isinstance(module, Module):
                 raise TypeError(f"TrainingStep: {name} is {describe(module)}, expected a modgrad.nn.Module")
+        if optimizer.unfit:
+            raise TypeError(f"TrainingStep: {type(optimizer).__name__} {optimizer.unfit}")
+        if isinstance(scheduler, ReduceLROnPlateau):
+            raise TypeError(
+                "TrainingStep: ReduceLROnPlateau goes by a number that the step does not have, as a validation loss: "
+                "leave it out here, and call its step(loss) after each epoch. The step takes up the new lr"
+            )
         if clip is not None and not clip > 0:
             raise ValueError(f"TrainingStep(clip={clip}): expected a norm above 0, or None for no clipping")
         if not (isinstance(accumulate, int) and accumulate >= 1):
@@ -237,6 +245,7 @@ class TrainingStep:
                 parameter.grad = None
 
     def _backward_and_update(self, loss: Any, gradient: Tensor | None) -> None:
+        refuse_hooks(self.optimizer, "with fuse_update")
         group_of = {id(p): group for group in self.optimizer.param_groups for p in group["params"] if p.grad_f}
 
         def arrived(parameter: Any) -> None:
@@ -247,6 +256,15 @@ class TrainingStep:
 
         with self.optimizer.in_parts():
             backward(loss, gradient, retain=False, arrived=arrived)
+
+
+def refuse_hooks(optimizer: Optimizer, where: str) -> None:
+    """Raise if somebody wants to be told of each step of an optimizer where it takes none as a whole."""
+    if optimizer.has_step_hooks:
+        raise RuntimeError(
+            f"TrainingStep: {type(optimizer).__name__} has hooks around its step, which would not be called {where}. "
+            "Remove them, or run the step eagerly without fuse_update"
+        )
 
 
 def refuse_unfit(loss: Any) -> None:

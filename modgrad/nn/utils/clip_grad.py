@@ -1,0 +1,5 @@
+"""Clipping of gradients, as `optim` has it too."""
+
+from modgrad.functional.clipping import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
+
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
