@@ -330,12 +330,12 @@ class Module:
         memory_format: of the tensors with as many dimensions as it is for, as to(memory_format=torch.channels_last).
         """
         device, dtype, non_blocking, memory_format = torch._C._nn._parse_to(*args, **kwargs)
-        dimensions = {torch.channels_last: 4, torch.channels_last_3d: 5}.get(memory_format)
+        dimensions = {torch.channels_last: (4,), torch.channels_last_3d: (5,)}.get(memory_format, (4, 5))
         if dtype is not None and not dtype.is_floating_point:
             raise TypeError(f"to({dtype}): parameters need a floating-point dtype")
 
         def convert(t: Tensor) -> Tensor:
-            form = memory_format if t.dim() == dimensions else torch.preserve_format
+            form = memory_format if memory_format and t.dim() in dimensions else torch.preserve_format
             return t.to(device, dtype if t.is_floating_point() else None, non_blocking, memory_format=form)
 
         return self._convert(convert)

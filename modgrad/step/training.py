@@ -251,7 +251,7 @@ class TrainingStep:
         def arrived(parameter: Any) -> None:
             group = group_of.get(id(parameter))
             if group is not None and parameter.grad is not None:
-                self.optimizer.update([parameter], [parameter.grad], [self.optimizer.state[parameter]], group)
+                self.optimizer.apply([parameter], [parameter.grad], [self.optimizer.state[parameter]], group)
                 parameter.grad = None
 
         with self.optimizer.in_parts():
