@@ -18,6 +18,7 @@ from modgrad.functional.linear import *
 from modgrad.functional.linear_cross_entropy import *
 from modgrad.functional.loss import *
 from modgrad.functional.normalization import *
+from modgrad.functional.packing import *
 from modgrad.functional.pooling import *
 from modgrad.functional.recurrent import *
 from modgrad.functional.reduction import *

@@ -14,6 +14,7 @@ from modgrad.graph import no_grad as no_grad
 from modgrad.graph import recompute as recompute
 from modgrad.nn import init as init
 from modgrad.nn import operators as operators
+from modgrad.nn import utils as utils
 from modgrad.nn.activation import *
 from modgrad.nn.container import *
 from modgrad.nn.convolution import *

@@ -4,6 +4,6 @@ So a model that is written with them is ported without rewriting its forward. Th
 each family; importing it registers its functions.
 """
 
-from modgrad.interop.functions import activation, dropout, embedding, linear, loss, normalization, pooling
+from modgrad.interop.functions import activation, dropout, embedding, linear, loss, normalization, pooling, recurrent
 
-__all__ = ["activation", "dropout", "embedding", "linear", "loss", "normalization", "pooling"]
+__all__ = ["activation", "dropout", "embedding", "linear", "loss", "normalization", "pooling", "recurrent"]

@@ -241,6 +241,11 @@ def _select(input: Any, index: Any) -> Any:
     return _SELECT(input, index)
 
 
+@operator(torch.index_select, _T.index_select)
+def _index_select(input: Any, dim: int, index: Any) -> Any:
+    return _SELECT(input, (slice(None),) * _dim(input, dim) + (index,))
+
+
 @operator(torch.select, _T.select)
 def _select_one(input: Any, dim: int, index: int) -> Any:
     return _SELECT(input, (slice(None),) * _dim(input, dim) + (index,))
