@@ -66,9 +66,10 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 
 def turned(rows: int, columns: int, a: Tensor) -> bool:
-    """Whether (b^T a^T)^T is faster for oneDNN than a b, of which it copies the first matrix if that is transposed: b
-    then, the smaller one.   a (rows, inner), b (inner, columns)."""
-    return columns < rows and a.stride() == (1, rows)
+    """Whether (b^T a^T)^T is faster for oneDNN than a b: a transposed first matrix it copies. To turn the product
+    takes a copy of b, as it is transposed then, and one of the result.   a (rows, inner), b (inner, columns)."""
+    inner = a.shape[1]
+    return a.stride() == (1, rows) and columns * (inner + rows) < rows * inner
 
 
 def add_product_(sum: Tensor, a: Tensor, b: Tensor) -> None:

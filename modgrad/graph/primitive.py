@@ -267,7 +267,8 @@ def _surface_one(value: Any, call: Call) -> Any:
             f"{call.module}.forward returned a Variable: inside a primitive there are only plain tensors. "
             "To combine modules, write a composite: class Name(nn.Module) with only a forward"
         )
-    refuse_autograd(value, f"{call.module}.forward: its output")
+    if on_autograd(value):  # asked first, as the name takes longer to write than many an operation to run
+        refuse_autograd(value, f"{call.module}.forward: its output")
     if not value.is_floating_point():  # indices, masks
         call.outputs.append(None)
         return value

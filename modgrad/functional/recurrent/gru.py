@@ -26,6 +26,8 @@ from modgrad.functional.recurrent.time import (
     before_each_step,
     can_loop,
     filled,
+    sigmoid_backward,
+    tanh_backward,
 )
 
 __all__ = ["gru", "gru_backward", "gru_cell", "gru_cell_backward"]
@@ -97,12 +99,12 @@ def _gru_backward_loop(
     r, z, n = kept.chunk(3, -1)
     size = n.shape[-1]
     before = before_each_step(first[0], layer.output, order)
-    of_n = (1 - z).mul_(1 - n * n)
     slopes = kept.new_empty(*n.shape[:-1], 3, size)  # of r, z and y_n, which become dL/d(scores), step by step
     of_r, of_z, of_y = slopes.unbind(-2)
+    of_n = tanh_backward(1 - z, n, grad_input=torch.empty_like(before))
     torch.mul(of_n, r, out=of_y)
-    torch.mul(of_y, y_n, out=of_r).mul_(1 - r)
-    torch.sub(before, n, out=of_z).mul_(z).mul_(1 - z)
+    sigmoid_backward(of_n * y_n, r, grad_input=of_r)
+    sigmoid_backward(before - n, z, grad_input=of_z)
     of_hidden = slopes.flatten(-2)
     parts, scores, candidates, updates = (order.parts(x) for x in (slopes, of_hidden, of_n, z))
     grads = None if grad is None else order.parts(grad)

@@ -31,7 +31,9 @@ from modgrad.functional.recurrent.time import (
     before_each_step,
     can_loop,
     filled,
+    sigmoid_backward,
     summed_bias,
+    tanh_backward,
 )
 
 __all__ = ["lstm", "lstm_backward", "lstm_cell", "lstm_cell_backward"]
@@ -110,11 +112,15 @@ def _lstm_backward_loop(
     kept, cells = layer.kept
     i, f, g, o = kept.chunk(4, -1)
     tanh = torch.tanh(cells)
-    before = before_each_step(first[1], cells, order)
-    slopes = torch.stack([g * i * (1 - i), before * f * (1 - f), i * (1 - g * g), tanh * o * (1 - o)], -2)
-    to_cell, forget = order.parts(o * (1 - tanh * tanh)), order.parts(f)
-    of_cell, of_hidden = order.parts(slopes[..., :3, :]), order.parts(slopes[..., 3, :])
-    of_scores = slopes.flatten(-2)  # which the slopes become, step by step
+    slopes = kept.new_empty(*i.shape[:-1], 4, i.shape[-1])  # of i, f, g, o, which become dL/dz step by step
+    of_i, of_f, of_g, of_o = slopes.unbind(-2)
+    sigmoid_backward(g, i, grad_input=of_i)
+    sigmoid_backward(before_each_step(first[1], cells, order), f, grad_input=of_f)
+    tanh_backward(i, g, grad_input=of_g)
+    sigmoid_backward(tanh, o, grad_input=of_o)
+    to_cell, forget = order.parts(tanh_backward(o, tanh, grad_input=torch.empty_like(tanh))), order.parts(f)
+    of_cell, of_hidden = order.parts(slopes[..., :3, :]), order.parts(of_o)
+    of_scores = slopes.flatten(-2)
     scores, outputs = order.parts(of_scores), order.parts(layer.output)
     grads = None if grad is None else order.parts(grad)
     walk = Walk(order, len(scores), filled(grad_last, first), back=True)

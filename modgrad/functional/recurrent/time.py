@@ -8,14 +8,19 @@ N = sizes[0] is how many sequences there are, R = sum(sizes). Below, (T, N, ...)
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from modgrad.functional.kernel import direct
 from modgrad.functional.linear import linear_grad_bias, linear_grad_input, linear_grad_weight
 
 __all__ = ["Given", "Layer", "LayerGradients", "Order", "Wanted", "Weights"]
+
+# grad y (1 - y) and grad (1 - y^2), written where `grad_input` is: for the loops.
+sigmoid_backward: Any = direct(torch.ops.aten.sigmoid_backward.grad_input)
+tanh_backward: Any = direct(torch.ops.aten.tanh_backward.grad_input)
 
 States = tuple[Tensor, ...]  # what goes from step to step, (N, ...) each: h, and for an LSTM c
 Grads = Sequence[Tensor | None]  # of the last states; None where nothing came
@@ -39,11 +44,15 @@ class Order(NamedTuple):
 
     def parts(self, x: Tensor) -> list[Tensor]:
         """x (T, N, ...) by steps: (N, ...) each."""
-        return list(x.unbind(0) if self.sizes is None else x.split(self.sizes))
+        if self.sizes is None:
+            return list(x.unbind(0))
+        return [x] if len(self.sizes) == 1 else list(x.split(self.sizes))
 
     def joined(self, parts: Sequence[Tensor]) -> Tensor:
         """The parts as one tensor (T, N, ...)."""
-        return torch.stack(list(parts)) if self.sizes is None else torch.cat(list(parts))
+        if self.sizes is None:
+            return torch.stack(list(parts))
+        return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 class Given(NamedTuple):
@@ -122,6 +131,8 @@ def before_each_step(first: Tensor, after: Tensor, order: Order) -> Tensor:
     if sizes is None:
         one = first.unsqueeze(0)
         return torch.cat([after[1:], one]) if reverse else torch.cat([one, after[:-1]])
+    if len(sizes) == 1:
+        return first
     parts = order.parts(after)
     if not reverse:
         return torch.cat([first, *(part[:size] for part, size in zip(parts, sizes[1:], strict=False))])

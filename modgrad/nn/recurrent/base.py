@@ -34,20 +34,19 @@ class Recurrence(Primitive):
     """What runs one direction of one layer, of any kind, over time; the parameters are its own."""
 
     mode: str
-    order = Order()
     weight_ih: Any
     weight_hh: Any
     bias_ih: Any
     bias_hh: Any
 
-    def computed(self, call: Any, input: Tensor, first: tuple[Tensor, ...]) -> Layer:
+    def computed(self, call: Any, input: Tensor, first: tuple[Tensor, ...], order: Order) -> Layer:
         """The layer's values, and what its derivative needs saved."""
         own = self.__dict__
         weights = Weights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, own.get("weight_hr"))
-        layer: Layer = KINDS[self.mode][0](input, first, weights, self.order)
+        layer: Layer = KINDS[self.mode][0](input, first, weights, order)
         needed = call.parameters or any(x.dtype is torch.uint8 for x in layer.kept)
         call.save(input if needed else None, *first, *weights, layer.output, *layer.kept)
-        call.states = len(first)
+        call.states, call.order = len(first), order
         return layer
 
     def gradients(self, call: Any, grad: Tensor | None, *grad_last: Tensor | None) -> LayerGradients:
@@ -60,7 +59,7 @@ class Recurrence(Primitive):
             first, weights = tuple(rest[:count]), Weights(*rest[count : count + 5])
             output, *kept = rest[count + 5 :]
             wanted = Wanted(call.wants(0), bool(call.parameters))
-            given, layer = Given(input, first, weights, self.order), Layer(output, (), tuple(kept))
+            given, layer = Given(input, first, weights, call.order), Layer(output, (), tuple(kept))
             call.gradients_of = known = grads, KINDS[self.mode][1](grad, grad_last, given, layer, wanted)
         return known[1]
 
@@ -84,7 +83,7 @@ class Direction(Recurrence):
         self.__dict__.update({"bias_ih": None, "bias_hh": None} | parameters)  # they have their owner
 
     def forward(self, call: Call, input: Tensor, *first: Tensor) -> tuple[Tensor, ...]:
-        layer = self.computed(call, input, first)
+        layer = self.computed(call, input, first, self.order)
         return layer.output, *layer.last
 
     def backward(self, call: Call, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -236,12 +235,13 @@ class RNNBase(Module):
         self, input: Any, count: Any, hx: tuple[Any, ...] | None, sizes: tuple[int, ...] | None
     ) -> tuple[Any, tuple[Any, ...]]:
         """input (T, N, I), or of packed sequences (R, I); count: N."""
-        number = self.num_layers * self._directions
         if hx is None:
-            zeros = {w: torch.zeros(count, w, device=input.device, dtype=input.dtype) for w in set(self._widths)}
-            firsts = [tuple(zeros[width] for width in self._widths)] * number
+            widths = self._widths
+            zeros = {width: torch.zeros(count, width, device=input.device, dtype=input.dtype) for width in widths}
+            firsts = [tuple(zeros[width] for width in widths)] * (self.num_layers * self._directions)
         else:
             firsts = list(zip(*(x.unbind(0) for x in hx), strict=True))
+        own, names = self.__dict__, self._shapes(0)
         output = input
         lasts: list[Any] = []
         for layer in range(self.num_layers):
@@ -250,7 +250,7 @@ class RNNBase(Module):
             outputs = []
             for suffix in self._suffixes(layer):
                 order = Order(suffix.endswith("reverse"), sizes)
-                parameters = {name: self.__dict__[name + suffix] for name in self._shapes(layer)}
+                parameters = {name: own[name + suffix] for name in names}
                 one, *last = Direction(self.mode, parameters, order)(output, *firsts[len(lasts)])
                 outputs.append(one)
                 lasts.append(last)

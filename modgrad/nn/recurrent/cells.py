@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modgrad.functional import Order
 from modgrad.graph import Call, Module, Parameter
 from modgrad.graph.errors import describe
 from modgrad.nn import init
@@ -46,19 +47,19 @@ class RNNCellBase(Module):
 
 
 class Step(Recurrence):
-    """One step: a layer over a sequence of one.   input (N, I), states (N, H); returns the states after it."""
+    """One step: a layer over packed sequences of one.   input (N, I), states (N, H); returns the states after it."""
 
     input_size: int
     hidden_size: int
     states = 1
 
     def forward(self, call: Call, input: Tensor, *first: Tensor) -> Any:
-        layer = self.computed(call, input.unsqueeze(0), first)
+        layer = self.computed(call, input, first, Order(sizes=(input.shape[0],)))
         return layer.last if self.states > 1 else layer.last[0]
 
     def backward(self, call: Call, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         gradients = self.gradients(call, None, *grads)
-        return None if gradients.input is None else gradients.input.squeeze(0), *gradients.first
+        return gradients.input, *gradients.first
 
     def parameter_gradients(self, call: Call, *grads: Tensor | None) -> dict[str, Tensor | None]:
         return self.named(call, self.gradients(call, None, *grads))
