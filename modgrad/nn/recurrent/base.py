@@ -46,7 +46,7 @@ class Recurrence(Primitive):
         layer: Layer = KINDS[self.mode][0](input, first, weights, order)
         needed = call.parameters or any(x.dtype is torch.uint8 for x in layer.kept)
         call.save(input if needed else None, *first, *weights, layer.output, *layer.kept)
-        call.states, call.order = len(first), order
+        call.states, call.steps = len(first), order
         return layer
 
     def gradients(self, call: Any, grad: Tensor | None, *grad_last: Tensor | None) -> LayerGradients:
@@ -59,7 +59,7 @@ class Recurrence(Primitive):
             first, weights = tuple(rest[:count]), Weights(*rest[count : count + 5])
             output, *kept = rest[count + 5 :]
             wanted = Wanted(call.wants(0), bool(call.parameters))
-            given, layer = Given(input, first, weights, call.order), Layer(output, (), tuple(kept))
+            given, layer = Given(input, first, weights, call.steps), Layer(output, (), tuple(kept))
             call.gradients_of = known = grads, KINDS[self.mode][1](grad, grad_last, given, layer, wanted)
         return known[1]
 
