@@ -24,5 +24,6 @@ from modgrad.nn.linear import *
 from modgrad.nn.linear_cross_entropy import *
 from modgrad.nn.loss import *
 from modgrad.nn.normalization import *
+from modgrad.nn.parameters import *
 from modgrad.nn.pooling import *
 from modgrad.nn.recurrent import *

@@ -11,6 +11,8 @@ from torch import Tensor
 from modgrad.functional import Order
 from modgrad.graph import Call, Module, Parameter
 from modgrad.graph.errors import describe
+from modgrad.graph.hooks import THERE, begun, due
+from modgrad.graph.hooks import call as call_with_hooks
 from modgrad.nn import init
 from modgrad.nn.recurrent.base import Recurrence
 
@@ -64,8 +66,13 @@ class Step(Recurrence):
     def parameter_gradients(self, call: Call, *grads: Tensor | None) -> dict[str, Tensor | None]:
         return self.named(call, self.gradients(call, None, *grads))
 
-    def _step(self, input: Any, first: tuple[Any, ...] | None) -> tuple[Any, ...]:
-        """The states after a step, for a batch or, of one dimension less, for one sequence."""
+    def __call__(self, input: Any, hx: Any = None) -> Any:
+        """For a batch or, of one dimension less, for one sequence."""
+        if THERE and due(self):
+            return call_with_hooks(self, (input, hx), {})
+        first = None if hx is None else (hx,) if self.states == 1 else hx
+        if first is not None and (not isinstance(first, (tuple, list)) or len(first) != self.states):
+            raise TypeError(f"{self}: hx is {type(hx).__name__}: expected the pair (h, c)")
         if not isinstance(input, Tensor) or input.dim() not in (1, 2) or input.shape[-1] != self.input_size:
             raise ValueError(
                 f"{self} was given {describe(input)}: expected an input of shape (N, {self.input_size}), or "
@@ -83,9 +90,12 @@ class Step(Recurrence):
         batched = input.dim() == 2
         if not batched:
             input, first = input.unsqueeze(0), tuple(x.unsqueeze(0) for x in first)
+        if THERE:
+            begun(self)
         after: Any = super().__call__(input, *first)
-        after = after if isinstance(after, tuple) else (after,)
-        return after if batched else tuple(x.squeeze(0) for x in after)
+        if batched:
+            return after
+        return after.squeeze(0) if self.states == 1 else tuple(x.squeeze(0) for x in after)
 
 
 class RNNCell(RNNCellBase, Step):
@@ -112,10 +122,6 @@ class RNNCell(RNNCellBase, Step):
     def mode(self) -> str:  # type: ignore[override]
         return f"RNN_{self.nonlinearity.upper()}"
 
-    def __call__(self, input: Any, hx: Any = None) -> Any:
-        (after,) = self._step(input, None if hx is None else (hx,))
-        return after
-
 
 class GRUCell(RNNCellBase, Step):
     """`functional.gru_cell`, one step of gated recurrent units.   Cho et al. 2014.
@@ -129,10 +135,6 @@ class GRUCell(RNNCellBase, Step):
         self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
     ) -> None:
         super().__init__(input_size, hidden_size, bias, 3, device, dtype)
-
-    def __call__(self, input: Any, hx: Any = None) -> Any:
-        (after,) = self._step(input, None if hx is None else (hx,))
-        return after
 
 
 class LSTMCell(RNNCellBase, Step):
@@ -149,8 +151,3 @@ class LSTMCell(RNNCellBase, Step):
         self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
     ) -> None:
         super().__init__(input_size, hidden_size, bias, 4, device, dtype)
-
-    def __call__(self, input: Any, hx: Any = None) -> Any:
-        if hx is not None and (not isinstance(hx, (tuple, list)) or len(hx) != 2):
-            raise TypeError(f"{self}: hx is {type(hx).__name__}: expected the pair (h, c)")
-        return self._step(input, None if hx is None else tuple(hx))

@@ -25,6 +25,7 @@ class RNN(_OneState):
     Returns output (T, N, D hidden_size), as the input lies, and h_n, shaped as hx.
     dropout: what is dropped of each layer's output but the last's, in training.
 
+    >>> import torch
     >>> from modgrad import nn
     >>> output, h_n = nn.RNN(3, 4, num_layers=2, nonlinearity="relu")(torch.randn(7, 5, 3))
     >>> tuple(output.shape), tuple(h_n.shape)
@@ -56,6 +57,7 @@ class GRU(_OneState):
 
     Input, hx, what is returned and dropout: as in `RNN`.
 
+    >>> import torch
     >>> from modgrad import nn
     >>> output, h_n = nn.GRU(3, 4, bidirectional=True)(torch.randn(7, 5, 3))
     >>> tuple(output.shape), tuple(h_n.shape)
@@ -87,6 +89,7 @@ class LSTM(RNNBase):
     Returns output (T, N, D P), as the input lies, and (h_n, c_n), shaped as hx.
     dropout: what is dropped of each layer's output but the last's, in training.
 
+    >>> import torch
     >>> from modgrad import nn
     >>> output, (h_n, c_n) = nn.LSTM(3, 4, num_layers=2)(torch.randn(7, 5, 3))
     >>> tuple(output.shape), tuple(h_n.shape)
