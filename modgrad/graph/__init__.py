@@ -1,7 +1,7 @@
 """The recorded graph: values, calls, modules, and the walk back through them. No formula, no layer.
 
 In the order that data goes through: `module` (Module) is called and calls a `primitive` (Primitive), which leaves a
-`call` (Call) and gives a `variable` (Variable, Parameter); `dispatch` turns operators into primitives; `walk` goes
+`call` (Call) and gives a `variable` (Variable, Parameter), with `hooks` around it; `dispatch` turns operators into primitives; `walk` goes
 back, also through what `recompute` marks and `again` computes once more; `mode` holds the switches, `randomness`
 what is drawn from where torch's generator must not be.
 """
