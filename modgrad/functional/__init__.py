@@ -28,6 +28,7 @@ from modgrad.functional.loss import *
 from modgrad.functional.loss_reduction import *
 from modgrad.functional.margin_loss import *
 from modgrad.functional.normalization import *
+from modgrad.functional.packing import *
 from modgrad.functional.padding import *
 from modgrad.functional.pooling import *
 from modgrad.functional.recurrent import *

@@ -57,10 +57,19 @@ def affine(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def product(a: Tensor, b: Tensor) -> Tensor:
     """a b.   a (n, k), b (k, m)."""
     if _onednn is not None and type(a) is Tensor and a.numel() >= _SMALL:
-        rows, inner = a.shape
-        if _fits(a) and worth(rows, b.shape[1], inner):
+        (rows, inner), columns = a.shape, b.shape[1]
+        if _fits(a) and worth(rows, columns, inner):
+            if turned(rows, columns, a):
+                return _onednn(b.t(), a, None, "none", [], "").t().contiguous()
             return _onednn(a, b.t(), None, "none", [], "")
     return torch.mm(a, b)
+
+
+def turned(rows: int, columns: int, a: Tensor) -> bool:
+    """Whether (b^T a^T)^T is faster for oneDNN than a b: a transposed first matrix it copies. To turn the product
+    takes a copy of b, as it is transposed then, and one of the result.   a (rows, inner), b (inner, columns)."""
+    inner = a.shape[1]
+    return a.stride() == (1, rows) and columns * (inner + rows) < rows * inner
 
 
 def add_product_(sum: Tensor, a: Tensor, b: Tensor) -> None:

@@ -1,9 +1,10 @@
 """The recorded graph: values, calls, modules, and the walk back through them. No formula, no layer.
 
-In the order that data goes through: `module` (Module) is called and calls a `primitive` (Primitive), which leaves a
-`call` (Call) and gives a `variable` (Variable, Parameter); `dispatch` turns operators into primitives; `walk` goes
-back, also through what `recompute` marks and `again` computes once more; `mode` holds the switches, `randomness`
-what is drawn from where torch's generator must not be.
+In the order that data goes through: `module` (Module) is called, with its `hooks` around it, and calls a `primitive`
+(Primitive), which leaves a `call` (Call) and gives a `variable` (Variable, Parameter); `dispatch` turns operators into
+primitives; `walk` goes back, also through what `recompute` marks and `again` computes once more; `mode` holds the
+switches, `randomness` what is drawn from where torch's generator must not be. `tensors` converts and loads all of a
+module at once.
 """
 
 from modgrad.graph.call import Call

@@ -14,6 +14,7 @@ class _Mode(threading.local):
     locate: Any = (
         None  # told by whoever traces: gives what stands for a module, and notes where each operation came from
     )
+    entering: Any = None  # the module that is called with its hooks around it, until the call has begun
     computing: bool = False  # True inside a primitive's forward or backward (told while tracing only)
     randomness: Any = None  # the Randomness that random primitives draw from; None for torch's own generator
 

@@ -7,14 +7,17 @@ full speed; three ordered sets of names say which attribute is what.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from modgrad.graph import errors
 from modgrad.graph.call import is_variable
+from modgrad.graph.hooks import THERE, Hook, Hooks, RemovableHandle, due, register
+from modgrad.graph.hooks import call as call_with_hooks
 from modgrad.graph.mode import mode
+from modgrad.graph.tensors import Incompatible, conversion, convert, load
 from modgrad.graph.variable import Parameter
 
 _plainly = torch._C.DisableTorchFunctionSubclass
@@ -29,13 +32,6 @@ class Buffer:
     def __init__(self, data: Tensor | None, persistent: bool = True) -> None:
         self.data = data
         self.persistent = persistent  # whether it belongs to the state_dict
-
-
-class Incompatible(NamedTuple):
-    """What `load_state_dict` found missing and unexpected."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
 
 
 class Module:
@@ -57,6 +53,7 @@ class Module:
 
     training: bool
     _recomputed = False  # whether marked by `nn.recompute`
+    _hooks: Hooks | None = None
     _parameter_names: dict[str, None]
     _buffer_names: dict[str, bool]  # name -> persistent
     _module_names: dict[str, None]
@@ -73,6 +70,8 @@ class Module:
         raise RuntimeError(f"{type(self).__name__} has no forward: write def forward(self, ...)")
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
+        if THERE and due(self):
+            return call_with_hooks(self, inputs, named)
         if self._recomputed:
             return call_recomputed(self, inputs, named)
         return self.forward(*inputs, **named)
@@ -214,11 +213,29 @@ class Module:
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a dotted path."""
+        return self._member(target, "_parameter_names", "parameter")
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer at a dotted path."""
+        return self._member(target, "_buffer_names", "buffer")
+
+    def _member(self, target: str, names: str, kind: str) -> Any:
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
-        if name not in module._parameter_names:
-            raise AttributeError(f"{type(module).__name__} has no parameter {name!r} (looking for {target!r})")
+        if name not in getattr(module, names):
+            raise AttributeError(f"{type(module).__name__} has no {kind} {name!r} (looking for {target!r})")
         return module.__dict__[name]
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put `module` at a dotted path, in the place of what is there.
+
+        strict: raise if nothing is there yet.
+        """
+        path, _, name = target.rpartition(".")
+        owner = self.get_submodule(path)
+        if strict and name not in owner._module_names:
+            raise AttributeError(f"{type(owner).__name__} has no sub-module {name!r} (looking for {target!r})")
+        owner.add_module(name, module)
 
     # Saved state
 
@@ -235,35 +252,16 @@ class Module:
         with _plainly():
             return {prefix + name: value.detach() for name, value in self._state()}
 
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> Incompatible:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False
+    ) -> Incompatible:
         """Copy values in by name. Everything is checked before anything is changed.
 
         strict: whether missing or unexpected names raise. A shape that differs always raises.
+        assign: take the given tensors themselves, with their dtype and device, in place of copying their values: for
+            modules on device meta. Parameters are new objects then, so make the optimizer afterwards.
         """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"load_state_dict: expected a mapping of names to tensors, got {type(state_dict).__name__}")
-        own = dict(self._state())
-        missing = [name for name in own if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in own]
-        problems = []
-        if strict and missing:
-            problems.append(f"missing: {', '.join(missing)}")
-        if strict and unexpected:
-            problems.append(f"unexpected: {', '.join(unexpected)}")
-        for name, value in own.items():
-            given = state_dict.get(name, value)
-            if not isinstance(given, Tensor):
-                problems.append(f"{name}: expected a tensor, got {type(given).__name__}")
-            elif given.shape != value.shape:
-                problems.append(f"{name}: has shape {tuple(value.shape)}, was given {tuple(given.shape)}")
-        if problems:
-            hint = " (strict=False passes over missing and unexpected names)" if strict else ""
-            raise RuntimeError(f"load_state_dict of {type(self).__name__}{hint}:\n  " + "\n  ".join(problems))
-        with _plainly(), torch.no_grad():
-            for name, value in own.items():
-                if name in state_dict:
-                    value.copy_(state_dict[name])
-        return Incompatible(missing, unexpected)
+        return load(self, state_dict, strict, assign)
 
     # Changing all at once
 
@@ -306,22 +304,7 @@ class Module:
         return self
 
     def _convert(self: M, function: Callable[[Tensor], Tensor]) -> M:
-        """Put every tensor through `function`. Parameters stay the same objects, as optimizers hold them, wherever a
-        tensor can take the new data; towards device meta it cannot."""
-        done: dict[int, Any] = {}
-        with _plainly():
-            for module in self.modules():
-                own = module.__dict__
-                for name in (*module._parameter_names, *module._buffer_names):
-                    value = own[name]
-                    if value is None:
-                        continue
-                    if id(value) not in done:
-                        done[id(value)] = (
-                            _converted(value, function),
-                            value,
-                        )  # the old one too: its id must stay its own
-                    own[name] = done[id(value)][0]
+        convert(self.modules(), function)
         return self
 
     def to(self: M, *args: Any, **kwargs: Any) -> M:
@@ -329,16 +312,15 @@ class Module:
 
         memory_format: of the tensors with as many dimensions as it is for, as to(memory_format=torch.channels_last).
         """
-        device, dtype, non_blocking, memory_format = torch._C._nn._parse_to(*args, **kwargs)
-        dimensions = {torch.channels_last: (4,), torch.channels_last_3d: (5,)}.get(memory_format, (4, 5))
-        if dtype is not None and not dtype.is_floating_point:
-            raise TypeError(f"to({dtype}): parameters need a floating-point dtype")
+        return self._convert(conversion(*args, **kwargs))
 
-        def convert(t: Tensor) -> Tensor:
-            form = memory_format if memory_format and t.dim() in dimensions else torch.preserve_format
-            return t.to(device, dtype if t.is_floating_point() else None, non_blocking, memory_format=form)
+    def to_empty(self: M, *, device: Any) -> M:
+        """Give every parameter and buffer new memory on `device`, whose values are not set: for modules on meta."""
+        return self._convert(lambda tensor: torch.empty_like(tensor, device=device))
 
-        return self._convert(convert)
+    def type(self: M, dst_type: torch.dtype) -> M:
+        """Convert floating-point parameters and buffers to this dtype, as `to` does."""
+        return self.to(dst_type)
 
     def float(self: M) -> M:
         return self.to(torch.float32)
@@ -358,6 +340,42 @@ class Module:
     def cuda(self: M, device: Any = "cuda") -> M:
         return self.to(torch.device("cuda", device) if isinstance(device, int) else device)
 
+    def share_memory(self: M) -> M:
+        """Move every parameter and buffer to memory that processes share."""
+        return self._convert(lambda tensor: tensor.share_memory_())
+
+    # Hooks
+
+    def register_forward_pre_hook(
+        self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call hook(module, inputs) before each call of this module; what it gives, if not None, are the inputs.
+
+        prepend: run it before those that are there. with_kwargs: hook(module, inputs, named), giving both or None.
+        """
+        return register(self._own_hooks().before, hook, prepend, with_kwargs)
+
+    def register_forward_hook(self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False) -> RemovableHandle:
+        """Call hook(module, inputs, output) after each call of this module; what it gives, if not None, is the output.
+
+        As for taking features out of a model:
+
+        >>> from modgrad import nn
+        >>> model, features = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), []
+        >>> with model[0].register_forward_hook(lambda module, inputs, output: features.append(output)):
+        ...     y = model(torch.ones(1, 2))
+        >>> features[0].shape
+        torch.Size([1, 3])
+
+        prepend: run it before those that are there. with_kwargs: hook(module, inputs, named, output).
+        """
+        return register(self._own_hooks().after, hook, prepend, with_kwargs)
+
+    def _own_hooks(self) -> Hooks:
+        if self._hooks is None:
+            self.__dict__["_hooks"] = Hooks()
+        return self.__dict__["_hooks"]
+
     # Reading
 
     def extra_repr(self) -> str:
@@ -365,22 +383,10 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        lines = []
-        for name in self._module_names:
-            lines.append(f"  ({name}): " + repr(self.__dict__[name]).replace("\n", "\n  "))
-        name, extra, marked = type(self).__name__, self.extra_repr(), " [recomputed]" * self._recomputed
-        if not lines:
-            return f"{name}({extra}){marked}"
-        return "\n".join([f"{name}({extra}", *lines, f"){marked}"])
-
-
-def _converted(value: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    if not isinstance(value, Parameter):
-        return function(value)
-    data = function(value.data)
-    if not torch._has_compatible_shallow_copy_type(value, data):
-        return Parameter(data, value.grad_f)
-    gradient, value.grad = value.grad, None
-    value.data = data
-    value.grad = None if gradient is None else function(gradient)
-    return value
+        extra = [line for line in self.extra_repr().split("\n") if line]
+        children = [f"({name}): " + repr(self.__dict__[name]).replace("\n", "\n  ") for name in self._module_names]
+        marked = " [recomputed]" * self._recomputed
+        lines = [*extra, *children]
+        if not children and len(extra) < 2:
+            return f"{type(self).__name__}({''.join(extra)}){marked}"
+        return "\n  ".join([f"{type(self).__name__}(", *lines]) + f"\n){marked}"

@@ -13,6 +13,8 @@ from torch import Tensor
 from modgrad.graph.again import forward_to_be_repeated
 from modgrad.graph.call import Call, KeptCall, Plain, Source, is_parameter, is_variable, nobody, plain
 from modgrad.graph.errors import describe, on_autograd, refuse_autograd
+from modgrad.graph.hooks import THERE, begun, due
+from modgrad.graph.hooks import call as call_with_hooks
 from modgrad.graph.mode import mode, switched
 from modgrad.graph.module import Module
 from modgrad.graph.variable import Variable
@@ -70,6 +72,8 @@ class Primitive(Module):
         )
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
+        if THERE and due(self):
+            return call_with_hooks(self, inputs, named)
         if named:
             inputs = _in_order(self, inputs, named)
         values: list[Any] = []
@@ -111,9 +115,13 @@ class Passing(Primitive):
         raise RuntimeError(f"{type(self).__name__} has no passes: write def passes(self), whether it is the identity")
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
+        if THERE and due(self):
+            return call_with_hooks(self, inputs, named)
         if self.passes():
             (input,) = _in_order(self, inputs, named) if named else inputs
             return input
+        if THERE:
+            begun(self)
         return super().__call__(*inputs, **named)
 
 
@@ -134,6 +142,8 @@ def call_in_turn(modules: Iterable[Module], input: Any) -> Any:
 
 def _runs(module: Any) -> bool:
     """Whether calling `module` now is what `Primitive.__call__` does."""
+    if THERE and isinstance(module, Module) and module._hooks is not None:
+        return False
     call = type(module).__call__
     return call is _call_primitive or (call is _call_passing and not module.passes())
 
@@ -169,8 +179,8 @@ def _run(module: Any, waiting: Iterator[Module], input: Any) -> tuple[Any, Modul
                 call.outputs = [(nobody, input.shape, dtype)]
                 source = (call, 0)
                 wanted = True
-            if type(module).__call__ is not _call_primitive:
-                while type(module).__call__ is _call_passing and module.passes():
+            if THERE or type(module).__call__ is not _call_primitive:
+                while type(module).__call__ is _call_passing and module._hooks is None and module.passes():
                     module = next(waiting, None)
                 if not _runs(module):
                     break
@@ -271,7 +281,8 @@ def _surface_one(value: Any, call: Call) -> Any:
             f"{call.module}.forward returned a Variable: inside a primitive there are only plain tensors. "
             "To combine modules, write a composite: class Name(nn.Module) with only a forward"
         )
-    refuse_autograd(value, f"{call.module}.forward: its output")
+    if on_autograd(value):  # asked first, as the name takes longer to write than many an operation to run
+        refuse_autograd(value, f"{call.module}.forward: its output")
     if value.is_complex():
         raise RuntimeError(  # Python's operators would hide a TypeError
             f"{call.module} gave {describe(value)}: gradients of complex numbers are not supported. Compute with real "

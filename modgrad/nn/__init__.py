@@ -34,6 +34,7 @@ from modgrad.nn.margin_loss import *
 from modgrad.nn.multihead_attention import *
 from modgrad.nn.normalization import *
 from modgrad.nn.padding import *
+from modgrad.nn.parameters import *
 from modgrad.nn.pooling import *
 from modgrad.nn.recurrent import *
 from modgrad.nn.regression_loss import *

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from modgrad.functional import linear, linear_grad_bias, linear_grad_input, line
 from modgrad.graph import Call, Module, Parameter, Primitive
 from modgrad.nn import init
 
-__all__ = ["Flatten", "Identity", "Linear"]
+__all__ = ["Flatten", "Identity", "Linear", "Unflatten"]
 
 
 class Linear(Primitive):
@@ -103,3 +105,41 @@ class Flatten(Module):
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """Puts several dimensions, of sizes unflattened_size, in the place of dimension dim; one of them may be -1.
+
+    >>> from modgrad import nn
+    >>> nn.Unflatten(1, (2, 3))(torch.zeros(5, 6)).shape
+    torch.Size([5, 2, 3])
+    """
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        super().__init__()
+        if not isinstance(dim, int):
+            raise TypeError(f"Unflatten(dim={dim!r}): expected the number of a dimension; names are not there")
+        if not isinstance(unflattened_size, (tuple, list)) or any(not isinstance(n, int) for n in unflattened_size):
+            raise TypeError(f"Unflatten(unflattened_size={unflattened_size!r}): expected whole numbers in a tuple")
+        self.dim, self.unflattened_size = dim, unflattened_size
+
+    def forward(self, input: Any) -> Any:
+        shape, sizes = tuple(input.shape), tuple(self.unflattened_size)
+        if not -len(shape) <= self.dim < len(shape):
+            raise IndexError(f"{self} was given an input of shape {shape}, which has no dimension {self.dim}")
+        place = self.dim % len(shape)
+        known = math.prod(n for n in sizes if n != -1)
+        if sizes.count(-1) == 1:
+            fits = known > 0 and shape[place] % known == 0
+            sizes = tuple(shape[place] // known if n == -1 and fits else n for n in sizes)
+        else:
+            fits = known == shape[place] and -1 not in sizes
+        if not fits or not sizes:
+            raise ValueError(
+                f"{self} was given an input of shape {shape}: dimension {self.dim}, of {shape[place]}, cannot be "
+                f"written as {sizes}"
+            )
+        return input.reshape(*shape[:place], *sizes, *shape[place + 1 :])
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch.fx import GraphModule, Node
 
-from modgrad.functional.product import prefers_onednn, worth
+from modgrad.functional.product import prefers_onednn, turned, worth
 
 aten = torch.ops.aten
 _FEW = 4  # columns: as measured, a loop over the values of a row beats a call
@@ -43,6 +43,10 @@ def _fastest(node: Node, a: Node, b: Node, bias: Node | None) -> Node | None:
     rows, inner, columns = *map(size, a.meta["val"].shape), size(b.meta["val"].shape[0])
     call = node.graph.call_function
     if prefers_onednn() and worth(rows, columns, inner):
+        if bias is None and turned(rows, columns, a.meta["val"]):
+            product = call(torch.ops.mkldnn._linear_pointwise.default, (b, a, None, "none", [], ""))
+            upright = call(aten.permute.default, (product, [1, 0]))
+            return call(aten.clone.default, (upright,), {"memory_format": torch.contiguous_format})
         whole = bias is not None and bias.meta["val"].dim() != 1  # a matrix, that the product is added to
         product = call(torch.ops.mkldnn._linear_pointwise.default, (a, b, None if whole else bias, "none", [], ""))
         return call(aten.add.Tensor, (bias, product)) if whole else product
@@ -132,6 +136,8 @@ def lowered() -> Iterator[None]:
         return node(extern.LinearUnary, a, b, [a, b], bias, [attribute, scalars or [-1], algorithm])
 
     def binary(a: Any, other: Any, b: Any, bias: Any, attribute: str) -> Any:
+        if attribute == "add":  # which takes oneDNN longer than a loop, and here the loop that follows does it
+            return lowering.lowerings[aten.add.Tensor](unary(a, b, bias, "none", [], ""), other)
         return node(extern.LinearBinary, a, b, [a, other, b], bias, [attribute])
 
     mkldnn_fusion._mkldnn_fusion_init()  # which registers those that these replace

@@ -263,3 +263,25 @@ def test_gumbel_softmax_from_a_key() -> None:
             drawn.append(F.gumbel_softmax(nn.Variable(logits), hard=True).detach())
     assert torch.equal(*drawn)
     torch.testing.assert_close(drawn[0].mean(0), torch.tensor([0.1, 0.2, 0.7]), rtol=0, atol=0.03)
+
+
+def test_bags_of_a_parameter() -> None:
+    start, input = torch.randn(4, 3, dtype=torch.float64), torch.tensor([0, 2, 2, 1])
+    scales, offsets = torch.randn(4, dtype=torch.float64), torch.tensor([0, 1])
+    for options in ({}, {"mode": "sum", "padding_idx": -2}, {"mode": "max"}, {"mode": "sum", "weighted": True}):
+        mine, theirs = nn.Parameter(start.clone()), start.clone().requires_grad_()
+        weighted = options.pop("weighted", False)
+        by, by_twin = (nn.Variable(scales.clone()), scales.clone().requires_grad_()) if weighted else (None, None)
+        y = F.embedding_bag(input, mine, offsets, per_sample_weights=by, **options)
+        twin = F.embedding_bag(input, theirs, offsets, per_sample_weights=by_twin, **options)
+        upstream = torch.randn_like(twin)
+        y.backward(upstream)
+        twin.backward(upstream)
+        torch.testing.assert_close(y.detach(), twin.detach(), rtol=1e-12, atol=1e-13)
+        torch.testing.assert_close(mine.grad_v, theirs.grad, rtol=1e-12, atol=1e-13)
+        if weighted:
+            torch.testing.assert_close(by.grad_v, by_twin.grad, rtol=1e-12, atol=1e-13)
+            y = F.embedding_bag(input, start, offsets, mode="sum", per_sample_weights=by)  # not to be trained
+            assert type(y) is nn.Variable
+    with pytest.raises(RuntimeError, match="EmbeddingBag: expected an nn.Parameter"):
+        F.embedding_bag(input, nn.Variable(start), offsets)

@@ -102,3 +102,92 @@ def test_check_finds_it_right() -> None:
     model = nn.Sequential(nn.Embedding(4, 3), nn.LayerNorm(3), nn.GELU())
     report = check.gradients(model, torch.tensor([[0, 2], [2, 1]]))
     assert report.ok, str(report)
+
+
+def bag_pair(*args: Any, **options: Any) -> tuple[nn.EmbeddingBag, torch.nn.EmbeddingBag]:
+    mine, twin = nn.EmbeddingBag(*args, **options).double(), torch.nn.EmbeddingBag(*args, **options).double()
+    mine.load_state_dict(twin.state_dict())
+    return mine, twin
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_bags_of_every_form_are_pytorchs(mode: str, dtype: torch.dtype) -> None:
+    """Empty bags, a batch of one, no numbers at all, rows that are renormalised, ties."""
+    for numbers, offsets in [
+        ([0, 2, 2, 1, 5], [0, 0, 3, 5]),
+        ([3], [0]),
+        ([], [0, 0]),
+        ([[1, 2], [2, 2]], None),
+        ([[4]], None),
+    ]:
+        for options in ({}, {"padding_idx": 2}, {"max_norm": 1.0}):
+            mine, twin = bag_pair(6, 3, mode=mode, **options)
+            mine.weight.data[1] = twin.weight.data[1] = twin.weight.data[2].clone()
+            input = torch.tensor(numbers, dtype=dtype)
+            given = None if offsets is None else torch.tensor(offsets, dtype=dtype)
+            y, y_twin = mine(input, given), twin(input, given)
+            torch.testing.assert_close(y.detach(), y_twin.detach(), rtol=1e-12, atol=1e-13)
+            upstream = torch.randn_like(y_twin)
+            y.backward(upstream)
+            y_twin.backward(upstream)
+            torch.testing.assert_close(mine.weight.grad_v, twin.weight.grad, rtol=1e-12, atol=1e-13)
+            assert torch.equal(mine.weight.data, twin.weight.data)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_bags_scaled_by_frequency(mode: str) -> None:
+    """Against Embedding: PyTorch's own bags take the counts of wrong numbers on the CPU."""
+    bags, table = nn.EmbeddingBag(6, 3, mode=mode, scale_grad_by_freq=True), nn.Embedding(6, 3, scale_grad_by_freq=True)
+    table.load_state_dict(bags.state_dict())
+    input = torch.tensor([[5, 2, 2], [2, 1, 5]])
+    y, rows = bags(input), table(input)
+    expected = getattr(rows, mode)(1)
+    torch.testing.assert_close(y.detach(), expected.detach())
+    upstream = torch.randn(2, 3)
+    y.backward(upstream)
+    expected.backward(upstream)
+    torch.testing.assert_close(bags.weight.grad_v, table.weight.grad_v)
+
+
+def test_bags_begin_and_look_like_pytorchs() -> None:
+    for options in ({}, {"mode": "sum", "padding_idx": -1, "max_norm": 2.0, "norm_type": 1.0}):
+        layers: list[Any] = []
+        for library in (nn, torch.nn):
+            torch.manual_seed(5)
+            layers.append(library.EmbeddingBag(6, 3, **options))
+        assert torch.equal(layers[0].weight.data, layers[1].weight.data)
+        assert repr(layers[0]) == repr(layers[1])
+    frozen = nn.EmbeddingBag.from_pretrained(torch.ones(2, 3))
+    assert not frozen.weight.grad_f
+    assert type(frozen(torch.tensor([[0, 1]]))) is torch.Tensor
+    assert nn.EmbeddingBag.from_pretrained(torch.ones(2, 3), freeze=False).weight.grad_f
+
+
+def test_bags_explain_what_is_wrong() -> None:
+    with pytest.raises(ValueError, match="sparse=False"):
+        nn.EmbeddingBag(6, 3, sparse=True)
+    with pytest.raises(ValueError, match="expected 'sum', 'mean' or 'max'"):
+        nn.EmbeddingBag(6, 3, mode="min")
+    with pytest.raises(ValueError, match="frequencies scale a sum or a mean"):
+        nn.EmbeddingBag(6, 3, mode="max", scale_grad_by_freq=True)
+    with pytest.raises(ValueError, match=r"EmbeddingBag\(padding_idx=6\)"):
+        nn.EmbeddingBag(6, 3, padding_idx=6)
+    bags, input = nn.EmbeddingBag(6, 3), torch.tensor([1, 2, 3])
+    with pytest.raises(ValueError, match="where each bag starts"):
+        bags(input)
+    with pytest.raises(ValueError, match="no offsets"):
+        bags(input[None], torch.tensor([0]))
+    for offsets in ([1], [0, 4], [0, 2, 1]):
+        with pytest.raises(ValueError, match="offsets that do not fall, from 0 on"):
+            bags(input, torch.tensor(offsets))
+    with pytest.raises(ValueError, match="to end at 3, where the input ends"):
+        nn.EmbeddingBag(6, 3, include_last_offset=True)(input, torch.tensor([0, 2]))
+    with pytest.raises(IndexError, match="index 7 is out of range"):
+        bags(torch.tensor([[7]]))
+    with pytest.raises(TypeError, match="expected the numbers of rows"):
+        bags(torch.ones(2, 2))
+    with pytest.raises(ValueError, match="are for mode='sum'"):
+        bags(input[None], None, torch.ones(1, 3))
+    with pytest.raises(ValueError, match="as the input has"):
+        nn.EmbeddingBag(6, 3, mode="sum")(input[None], None, torch.ones(3))

@@ -1,4 +1,4 @@
-"""LSTM beyond the contract: its kernel in float32, half precision, dropout, errors, a step that is traced."""
+"""Recurrent layers beyond the contract: kernels in float32, half precision, dropout, errors, a step that is traced."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from modgrad import functional, nn
 from modgrad.graph import Randomness
 from modgrad.graph.tracing import Tracing, substituted
 
+KINDS = ("LSTM", "GRU", "RNN")
 
-def pair(*args: Any, dtype: torch.dtype = torch.float64, **options: Any) -> tuple[nn.LSTM, torch.nn.LSTM]:
-    mine, twin = nn.LSTM(*args, **options).to(dtype), torch.nn.LSTM(*args, **options).to(dtype)
+
+def pair(*args: Any, kind: str = "LSTM", dtype: torch.dtype = torch.float64, **options: Any) -> tuple[Any, Any]:
+    mine, twin = getattr(nn, kind)(*args, **options).to(dtype), getattr(torch.nn, kind)(*args, **options).to(dtype)
     mine.load_state_dict(twin.state_dict())
     return mine, twin
 
@@ -22,24 +24,38 @@ def pair(*args: Any, dtype: torch.dtype = torch.float64, **options: Any) -> tupl
 def trained(layer: Any, input: Tensor, which: int | None = None) -> list[Tensor | None]:
     """Outputs and gradients, with upstream gradients of all outputs or of one."""
     torch.manual_seed(7)
-    x = nn.Variable(input.clone()) if isinstance(layer, nn.LSTM) else input.clone().requires_grad_()
-    output, (h_n, c_n) = layer(x)
+    x = nn.Variable(input.clone()) if isinstance(layer, nn.Module) else input.clone().requires_grad_()
+    output, last = layer(x)
+    outputs = output, *(last if isinstance(last, tuple) else (last,))
     torch.manual_seed(8)
     loss: Any = 0
-    for i, y in enumerate((output, h_n, c_n)):
+    for i, y in enumerate(outputs):
         upstream = torch.randn(y.shape, dtype=torch.float64).to(y.dtype)
         if which in (None, i):
             loss = (y * upstream).sum() + loss
     loss.backward()
-    return [output.detach(), h_n.detach(), c_n.detach(), x.grad, *(p.grad for p in layer.parameters())]
+    return [*(y.detach() for y in outputs), x.grad, *(p.grad for p in layer.parameters())]
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")  # says PyTorch of itself
 @pytest.mark.parametrize("which", [None, 0, 1, 2])
 @pytest.mark.parametrize("formulas", [False, True])
 @pytest.mark.parametrize(
-    "options", [{}, {"bias": False}, {"num_layers": 2, "bidirectional": True, "batch_first": True}], ids=str
+    "options",
+    [
+        {},
+        {"bias": False},
+        {"num_layers": 2, "bidirectional": True, "batch_first": True},
+        {"proj_size": 2},
+        {"kind": "GRU", "bidirectional": True},
+        {"kind": "RNN", "bidirectional": True},
+        {"kind": "RNN", "nonlinearity": "relu"},
+    ],
+    ids=str,
 )
 def test_in_float32_as_pytorch(options: dict[str, Any], formulas: bool, which: int | None) -> None:
+    if which == 2 and "kind" in options:
+        return  # which have no third output
     mine, twin = pair(3, 4, dtype=torch.float32, **options)
     x = torch.randn(6, 5, 3)
     expected = trained(twin, x, which)
@@ -63,23 +79,31 @@ def test_formulas_go_back_where_the_kernel_came_forward() -> None:
         torch.testing.assert_close(p.grad_v, q.grad)
 
 
-def test_half_precision_is_as_near_to_the_truth_as_pytorchs() -> None:
-    exact, _ = pair(8, 16)
-    x = torch.randn(12, 4, 8).bfloat16()
-    mine, twin = nn.LSTM(8, 16).bfloat16(), torch.nn.LSTM(8, 16).bfloat16()
-    for layer in (mine, twin):
-        layer.load_state_dict(exact.state_dict())
-    exact.load_state_dict(mine.state_dict())
-    for a, b, truth in zip(trained(mine, x), trained(twin, x), trained(exact, x.double()), strict=True):
-        assert a is not None
-        assert b is not None
-        assert a.dtype is torch.bfloat16
-        assert (a - truth).abs().mean() <= 1.3 * (b - truth).abs().mean()
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_is_as_near_to_the_truth_as_pytorchs(kind: str) -> None:
+    errors: Any = {}
+    for seed in range(8):  # as rounding has luck in single cases
+        torch.manual_seed(seed)
+        exact, _ = pair(8, 16, kind=kind)
+        x = torch.randn(12, 4, 8).bfloat16()
+        mine, twin = getattr(nn, kind)(8, 16).bfloat16(), getattr(torch.nn, kind)(8, 16).bfloat16()
+        for layer in (mine, twin):
+            layer.load_state_dict(exact.state_dict())
+        exact.load_state_dict(mine.state_dict())
+        results = zip(trained(mine, x), trained(twin, x), trained(exact, x.double()), strict=True)
+        for i, (a, b, truth) in enumerate(results):
+            assert a is not None
+            assert b is not None
+            assert a.dtype is torch.bfloat16
+            error, of_twin = errors.get(i, (0, 0))
+            errors[i] = error + (a - truth).abs().mean(), of_twin + (b - truth).abs().mean()
+    assert all(error <= 1.15 * of_twin for error, of_twin in errors.values())
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("p", [0.4, 1.0])
-def test_dropout_between_layers_drops_as_pytorch_does_for_the_same_seed(p: float) -> None:
-    mine, twin = pair(3, 4, 3, dropout=p)
+def test_dropout_between_layers_drops_as_pytorch_does_for_the_same_seed(p: float, kind: str) -> None:
+    mine, twin = pair(3, 4, 3, kind=kind, dropout=p)
     x = torch.randn(6, 5, 3, dtype=torch.float64)
     for training in (True, False):
         mine.zero_grad()
@@ -101,11 +125,19 @@ def test_state_goes_on_from_call_to_call() -> None:
         torch.testing.assert_close(p.grad_v, q.grad)
 
 
-def test_repr_and_names_are_pytorchs() -> None:
-    for options in ({}, {"num_layers": 2, "bias": False, "batch_first": True, "dropout": 0.5, "bidirectional": True}):
-        mine, twin = pair(3, 4, **options)
+@pytest.mark.parametrize("kind", KINDS)
+def test_repr_names_and_first_values_are_pytorchs(kind: str) -> None:
+    many = {"num_layers": 2, "bias": False, "batch_first": True, "dropout": 0.5, "bidirectional": True}
+    for options in ({}, many, {"proj_size": 2, "num_layers": 2} if kind == "LSTM" else {"bidirectional": True}):
+        layers: list[Any] = []
+        for library in (nn, torch.nn):
+            torch.manual_seed(5)
+            layers.append(getattr(library, kind)(3, 4, **options))
+        mine, twin = layers
         assert repr(mine) == repr(twin)
         assert list(mine.state_dict()) == list(twin.state_dict())
+        assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), twin.parameters(), strict=True))
+        assert [len(weights) for weights in mine.all_weights] == [len(weights) for weights in twin.all_weights]
         mine.flatten_parameters()
 
 
@@ -117,8 +149,16 @@ def test_arguments_that_are_refused() -> None:
         nn.LSTM(3, 4, batch_first=1)
     with pytest.raises(ValueError, match="dropout=2"):
         nn.LSTM(3, 4, 2, dropout=2)
-    with pytest.raises(ValueError, match=r"put an nn.Linear\(hidden_size, proj_size\) after"):
-        nn.LSTM(3, 4, proj_size=2)
+    for size in (-1, 4):
+        with pytest.raises(ValueError, match=r"expected a number from 0, for none, to below hidden_size=4"):
+            nn.LSTM(3, 4, proj_size=size)
+    with pytest.raises(ValueError, match="only an LSTM has a projection"):
+        nn.RNNBase("GRU", 3, 4, proj_size=2)
+    with pytest.raises(ValueError, match="mode='gru'"):
+        nn.RNNBase("gru", 3, 4)
+    for kind in (nn.RNN, nn.RNNCell):
+        with pytest.raises(ValueError, match="expected 'tanh' or 'relu'"):
+            kind(3, 4, nonlinearity="gelu")
     with pytest.warns(UserWarning, match="drops nothing"):
         nn.LSTM(3, 4, dropout=0.5)
 
@@ -126,8 +166,10 @@ def test_arguments_that_are_refused() -> None:
 def test_inputs_that_are_refused() -> None:
     layer = nn.LSTM(3, 4)
     x, state = torch.randn(5, 2, 3), torch.zeros(1, 2, 4)
-    with pytest.raises(TypeError, match="PackedSequence"):
-        layer(torch.nn.utils.rnn.pack_sequence([torch.randn(5, 3), torch.randn(2, 3)]))
+    with pytest.raises(ValueError, match=r"PackedSequence of .* expected data \(R, 3\)"):
+        layer(nn.utils.rnn.pack_sequence([torch.randn(5, 4), torch.randn(2, 4)]))
+    with pytest.raises(ValueError, match="which do not grow"):
+        layer(nn.utils.rnn.PackedSequence(torch.randn(5, 3), torch.tensor([2, 3])))
     with pytest.raises(ValueError, match=r"expected an input of shape \(T, N, 3\), or \(T, 3\)"):
         layer(torch.randn(5, 2, 4))
     with pytest.raises(ValueError, match=r"shape \(N, T, 3\)"):
@@ -145,14 +187,19 @@ def test_inputs_that_are_refused() -> None:
         layer(x[:, 0], (state, state))
 
 
-def test_a_step_exports_with_a_free_batch_size() -> None:
-    model = nn.LSTM(3, 4, 2, batch_first=True, bidirectional=True)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_exports_with_a_free_batch_size(kind: str) -> None:
+    model = getattr(nn, kind)(3, 4, 2, batch_first=True, bidirectional=True)
+
+    def loss_of(x: Any) -> Any:
+        output, last = model(x)
+        states: Any = last if isinstance(last, tuple) else (last,)
+        return output.square().sum() + sum(state.sum() for state in states)
 
     class Step(torch.nn.Module):
         def forward(self, state: dict[str, Tensor], x: Tensor) -> Any:
             with Tracing(), substituted(model, state) as parameters:
-                output, (h_n, c_n) = model(x)
-                loss = output.square().sum() + h_n.sum() + c_n.sum()
+                loss = loss_of(x)
                 loss.backward()
                 return [loss, *(p.grad_v for p in parameters.values())]
 
@@ -162,8 +209,7 @@ def test_a_step_exports_with_a_free_batch_size() -> None:
     for size in (2, 7):
         x = torch.randn(size, 5, 3)
         model.zero_grad()
-        output, (h_n, c_n) = model(x)
-        loss = output.square().sum() + h_n.sum() + c_n.sum()
+        loss = loss_of(x)
         loss.backward()
         expected = [loss.detach(), *(p.grad_v for p in model.parameters())]
         torch.testing.assert_close(program.module()(state, x), expected)

@@ -1,5 +1,6 @@
 """What goes with layers and is none, under PyTorch's names."""
 
+from modgrad.nn.utils import rnn as rnn
 from modgrad.nn.utils.clip_grad import clip_grad_norm_ as clip_grad_norm_
 from modgrad.nn.utils.clip_grad import clip_grad_value_ as clip_grad_value_
 from modgrad.nn.utils.clip_grad import clip_grads_with_norm_ as clip_grads_with_norm_
