@@ -1,7 +1,8 @@
 """A language model of LSTM layers, under the names of PyTorch's example word_language_model.
 
 Zaremba, Sutskever & Vinyals 2014: "Recurrent neural network regularization"; the tied weights of Press & Wolf 2017. In
-shapes T is the number of tokens in a row, N the batch size, L num_layers, H hidden_size, V num_tokens.
+shapes N is the batch size, T the number of tokens in a row, L num_layers, H hidden_size, V num_tokens; the example has
+T before N.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from modgrad import nn
 
 
 class LSTMLanguageModel(nn.Module):
-    """From tokens (T, N), int64, the scores (T, N, V) of what comes after each, and the state after the last.
+    """From tokens (N, T), int64, the scores (N, T, V) of what comes after each, and the state after the last.
 
     state: where the text before has left the layers, a pair (h, c), each (L, N, H); None at a text's beginning. Long
     texts are trained on piece by piece, each from the state after the last one, through which no gradient goes back:
@@ -22,9 +23,9 @@ class LSTMLanguageModel(nn.Module):
 
     >>> import torch
     >>> model = LSTMLanguageModel(num_tokens=50, embedding_dim=8, hidden_size=8)
-    >>> scores, state = model(torch.randint(50, (16, 3)))
+    >>> scores, state = model(torch.randint(50, (3, 16)))
     >>> scores.shape, state[0].shape
-    (torch.Size([16, 3, 50]), torch.Size([2, 3, 8]))
+    (torch.Size([3, 16, 50]), torch.Size([2, 3, 8]))
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class LSTMLanguageModel(nn.Module):
         self.drop = nn.Dropout(dropout)
         self.encoder = nn.Embedding(num_tokens, embedding_dim)
         between = dropout if num_layers > 1 else 0.0  # dropped between layers
-        self.rnn = nn.LSTM(embedding_dim, hidden_size, num_layers, dropout=between)
+        self.rnn = nn.LSTM(embedding_dim, hidden_size, num_layers, batch_first=True, dropout=between)
         self.decoder = nn.Linear(hidden_size, num_tokens)
         if tie_weights:
             self.decoder.weight = self.encoder.weight
@@ -54,6 +55,6 @@ class LSTMLanguageModel(nn.Module):
         nn.init.uniform_(self.decoder.weight, -0.1, 0.1)
 
     def forward(self, tokens: Any, state: tuple[Any, Any] | None = None) -> tuple[Any, tuple[Any, Any]]:
-        x = self.drop(self.encoder(tokens))  # (T, N, embedding_dim)
-        x, state = self.rnn(x, state)  # (T, N, H), two of (L, N, H)
-        return self.decoder(self.drop(x)), state  # (T, N, V)
+        x = self.drop(self.encoder(tokens))  # (N, T, embedding_dim)
+        x, state = self.rnn(x, state)  # (N, T, H), two of (L, N, H)
+        return self.decoder(self.drop(x)), state  # (N, T, V)
