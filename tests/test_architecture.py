@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "functional": set(),
     "graph": set(),
     "nn": {"functional", "graph"},
+    "models": {"functional", "graph", "nn"},
     "optim": {"functional", "graph"},
     "interop": {"functional", "graph", "nn", "optim"},
     "step": {"functional", "graph", "optim", "interop"},

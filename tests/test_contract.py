@@ -18,20 +18,22 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from modgrad import functional, nn
+from modgrad import functional, models, nn
 from modgrad.graph import walk
 from modgrad.graph.tracing import Tracing, substituted
 from tests.cases import CASES, FIRST, Case, Inputs
 
 # PyTorch's own convolution warns of what it does for an even kernel; modgrad's pads in the layer.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-_FILES = [import_module(found.name) for found in walk_packages(nn.__path__, "modgrad.nn.")]
+_FOUND = [*walk_packages(nn.__path__, "modgrad.nn."), *walk_packages(models.__path__, "modgrad.models.")]
+_FILES = [import_module(found.name) for found in _FOUND]
 # Every primitive of the package by name, but for those that are only there to be derived from.
 _ALL = {v for file in _FILES for v in vars(file).values() if isinstance(v, type) and issubclass(v, nn.Primitive)}
 PRIMITIVES = {
     v.__name__: v
     for v in _ALL
-    if v.__module__.startswith("modgrad.nn.") and (not v.__subclasses__() or getattr(nn, v.__name__, None) is v)
+    if v.__module__.startswith(("modgrad.nn.", "modgrad.models."))
+    and (not v.__subclasses__() or getattr(nn, v.__name__, None) is v)
 }
 EXACT = {"rtol": 1e-12, "atol": 1e-13}
 CLOSE: dict[torch.dtype, dict[str, float]] = {torch.float64: EXACT}  # PyTorch's defaults for the others
