@@ -4,6 +4,10 @@
 them `grad` is dL/dy, the gradient of the loss with respect to the output. A file or folder is a family, and says in
 its `__all__` what it gives to others. `kernel` holds what lets a fast kernel stand in for a formula; inside
 `formulas()` the formulas run.
+them `grad` is dL/dy, the gradient of the loss with respect to the output. By family: `activation`, `arithmetic`,
+`linear`, `attention`, `recurrent`, `embedding`, `convolution`, `normalization`, `dropout`, `pooling`, `reduction`,
+`shape`, `loss`, `linear_cross_entropy`, `ctc`. `kernel` holds what lets a fast kernel stand in for a formula; inside
+`formulas()` the formulas run. What each family gives to others stands in its `__all__`.
 """
 
 from modgrad.functional.activation import *

@@ -21,13 +21,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from modgrad.functional.kernel import kernel
+from modgrad.functional.kernel import direct, kernel
 
 __all__ = ["ctc_loss", "ctc_loss_backward"]
 
 Lengths = Tensor | Sequence[int]  # one for each sequence of the batch
-aten = torch.ops.aten
+_ctc = direct(torch.ops.aten._ctc_loss.default)
+_ctc_backward = direct(torch.ops.aten._ctc_loss_backward.default)
 _NEVER = float("-inf")  # the logarithm of no probability
+
+
+def _are_known(log_probs: Tensor, lengths: Lengths) -> bool:
+    """Whether the shape of the kernel's second result is, which depends on the lengths."""
+    return not isinstance(lengths, Tensor) and type(log_probs) is Tensor
 
 
 def _ctc_loss_kernel(
@@ -39,13 +45,12 @@ def _ctc_loss_kernel(
     reduction: str = "mean",
     zero_infinity: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    if type(log_probs) is not Tensor:  # the kernel's second result has a shape that depends on the lengths
+    if not _are_known(log_probs, input_lengths):
         return ctc_loss.formula(  # type: ignore[attr-defined]
             log_probs, targets, input_lengths, target_lengths, blank, reduction, zero_infinity
         )
-    forward = aten._ctc_loss.Tensor if isinstance(input_lengths, Tensor) else aten._ctc_loss.default
     targets = targets.contiguous()  # of others, one after another, the kernel takes the wrong ones
-    losses, log_alpha = forward(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity)
+    losses, log_alpha = _ctc(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity)
     return _reduced(losses, target_lengths, reduction, zero_infinity), losses, log_alpha
 
 
@@ -62,7 +67,8 @@ def ctc_loss(
     """L of each sequence, inf where no path fits; their sum; or the mean of L / S, S = 1 for empty labellings.
 
     log_probs (T, N, C), targets (N, S) padded, or (sum of target_lengths) one after another; input_lengths,
-    target_lengths (N), both tensors or both numbers. zero_infinity: 0 in place of inf.
+    target_lengths (N), both numbers or, where a program is traced that cannot ask for their values, both tensors: then
+    there is no kernel. zero_infinity: 0 in place of inf.
     Returns L, () or (N); and for the derivative each sequence's L (N) and alpha (N, T, 2 S + 1), of which only the
     places within the lengths mean anything.
     """
@@ -95,16 +101,14 @@ def _ctc_loss_backward_kernel(
     reduction: str = "mean",
     zero_infinity: bool = False,
 ) -> Tensor:
-    if type(log_probs) is not Tensor:
+    if not _are_known(log_probs, input_lengths):
         return ctc_loss_backward.formula(  # type: ignore[attr-defined]
             *(grad, log_probs, targets, input_lengths, target_lengths, losses, log_alpha),
             *(blank, reduction, zero_infinity),
         )
     slope = _for_each(grad, losses, target_lengths, reduction)
-    tensors = isinstance(input_lengths, Tensor)
-    backward = aten._ctc_loss_backward.Tensor if tensors else aten._ctc_loss_backward.default
     lengths = input_lengths, target_lengths
-    return backward(slope, log_probs, targets.contiguous(), *lengths, losses, log_alpha, blank, zero_infinity)
+    return _ctc_backward(slope, log_probs, targets.contiguous(), *lengths, losses, log_alpha, blank, zero_infinity)
 
 
 @kernel(_ctc_loss_backward_kernel)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from modgrad import functional
 from modgrad.graph.errors import describe
+from modgrad.graph.mode import mode
 from modgrad.nn.loss import Loss
 
 __all__ = ["CTCLoss"]
@@ -41,8 +42,6 @@ class CTCLoss(Loss):
         if call.single:
             log_probs = log_probs.unsqueeze(1)
         inputs, labels = self._lengths(input_lengths, "input_lengths"), self._lengths(target_lengths, "target_lengths")
-        if isinstance(inputs, Tensor) != isinstance(labels, Tensor):  # one is known, the other is traced
-            inputs, labels = (x if isinstance(x, Tensor) else torch.tensor(x) for x in (inputs, labels))
         self._refuse_mismatch(log_probs, targets, inputs, labels)
         loss, losses, log_alpha = functional.ctc_loss(
             log_probs, targets, inputs, labels, self.blank, self.reduction, self.zero_infinity
@@ -68,15 +67,16 @@ class CTCLoss(Loss):
         return values
 
     def _lengths(self, lengths: Any, name: str) -> Any:
-        """As numbers; as a tensor where a program is traced, in which they have no values."""
+        """As numbers; as a tensor while a program is traced, in which they have no values."""
+        if isinstance(lengths, int):
+            lengths = [lengths]
         if isinstance(lengths, Tensor):
             lengths = self._integers(lengths, name).reshape(-1)
-            return lengths.tolist() if type(lengths) is Tensor else lengths
-        if isinstance(lengths, int):
-            return [lengths]
-        if not isinstance(lengths, Sequence) or not all(isinstance(n, int) for n in lengths):
+        elif not isinstance(lengths, Sequence) or not all(isinstance(n, int) for n in lengths):
             raise TypeError(f"{self}: {name} must be a tensor or a tuple of integers, is {describe(lengths)}")
-        return list(lengths)
+        if mode.tracing:
+            return torch.as_tensor(lengths)
+        return lengths.tolist() if isinstance(lengths, Tensor) else list(lengths)
 
     def _refuse_mismatch(self, log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any) -> None:
         given = f"{self}: log_probs is {describe(log_probs)}, targets is {describe(targets)}"
@@ -111,7 +111,7 @@ class CTCLoss(Loss):
     def _refuse_classes(self, targets: Tensor, target_lengths: list[int], classes: int) -> None:
         """PyTorch's kernels read whatever lies in memory where a class is out of bounds, and of blanks among the
         targets they give a wrong gradient."""
-        if targets.device.type != "cpu":  # where to ask is to wait
+        if mode.tracing or targets.device.type != "cpu":  # where there are no values, or to ask is to wait
             return
         if targets.dim() == 2:
             within = torch.arange(targets.shape[1]) < torch.tensor(target_lengths).unsqueeze(1)

@@ -224,3 +224,19 @@ def test_adaptive_softmax_errors() -> None:
     ]:
         with pytest.raises(error, match=match):
             layer(x, target)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_labellings_whose_lengths_may_not_be_asked_for(joined: bool) -> None:
+    """As where a program is traced: no shape depends on the lengths' values, and the numbers are the same."""
+    x, inputs, lengths = log_probabilities(), [6, 2, 4], [2, 0, 1]
+    labels = torch.tensor([1, 2, 3]) if joined else LABELS
+    given = functional.ctc_loss(x, labels, torch.tensor(inputs), torch.tensor(lengths), 0, "none")
+    known = functional.ctc_loss(x, labels, inputs, lengths, 0, "none")
+    torch.testing.assert_close(given[0], known[0], **EXACT)
+    grad = torch.randn(3, dtype=torch.float64)
+    slope = functional.ctc_loss_backward(
+        *(grad, x, labels, torch.tensor(inputs), torch.tensor(lengths), *given[1:], 0, "none")
+    )
+    expected = functional.ctc_loss_backward(grad, x, labels, inputs, lengths, *known[1:], 0, "none")
+    torch.testing.assert_close(slope, expected, **EXACT)

@@ -12,10 +12,9 @@ def _ctc_loss(inputs: list[int], lengths: list[int]) -> list[tuple[Any, ...]]:
     labels = torch.tensor([[1, 1, 2], [2, 1, 2], [1, 2, 2]])
     joined = torch.cat([row[:n] for row, n in zip(labels, lengths, strict=True)])
     log_probs = normal(7, 3, 4).log_softmax(2)
-    numbers, tensors = (inputs, lengths), (torch.tensor(inputs), torch.tensor(lengths))
     return [
-        (log_probs, targets, *both, blank, reduction, zero)
-        for targets, both in ((labels, numbers), (labels, tensors), (joined, numbers))
+        (log_probs, targets, inputs, lengths, blank, reduction, zero)
+        for targets in (labels, joined)
         for reduction in ("mean", "sum", "none")
         for blank, zero in ((0, False), (3, True))
     ]
