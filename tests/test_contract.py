@@ -45,13 +45,26 @@ def in_place_at_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk, "LARGE", 0)
 
 
-def every(inputs: bool = False, smooth: bool = False, first: bool = False) -> Any:
-    """Run a test for each case (or each primitive's first); with `inputs`, for each input of each (smooth) one."""
+def every(inputs: bool = False, smooth: bool = False, first: bool = False, sample: bool = False) -> Any:
+    """Run a test for each case (or each primitive's first); with `inputs`, for each input of each (smooth) one.
+
+    sample: all but each primitive's first case and first input is left to `make test-all`.
+    """
     if not inputs:
-        return pytest.mark.parametrize("case", FIRST if first else CASES, ids=str)
+        return pytest.mark.parametrize(
+            "case", [_row(c, False) for c in FIRST] if first else [_row(c, sample and c not in FIRST) for c in CASES]
+        )
     cases = [case for case in CASES if (case.smooth and case.is_derivative) or not smooth]
-    rows = [pytest.param(c, make, id=f"{c}-{i}") for c in cases for i, make in enumerate([*c.inputs, *_empty(c)])]
+    rows = [
+        _row(c, sample and (c not in FIRST or i > 0), make, name=f"{c}-{i}")
+        for c in cases
+        for i, make in enumerate([*c.inputs, *_empty(c)])
+    ]
     return pytest.mark.parametrize(("case", "make"), rows)
+
+
+def _row(case: Case, thorough: bool, *rest: Any, name: str = "") -> Any:
+    return pytest.param(case, *rest, id=name or str(case), marks=[pytest.mark.thorough] if thorough else [])
 
 
 def _empty(case: Case) -> list[Callable[[], Inputs]]:
@@ -165,18 +178,20 @@ def test_matches_pytorch(case: Case, make: Callable[[], Inputs]) -> None:
     compare(case, make())
 
 
-@every(inputs=True)
+@every(inputs=True, sample=True)
 def test_matches_pytorch_by_formulas(case: Case, make: Callable[[], Inputs]) -> None:
     with functional.formulas():
         compare(case, make())
 
 
-@pytest.mark.parametrize(("case", "dtype"), [pytest.param(c, d, id=f"{c}-{d}") for c in CASES for d in c.dtypes])
+@pytest.mark.parametrize(
+    ("case", "dtype"), [_row(c, c not in FIRST, d, name=f"{c}-{d}") for c in CASES for d in c.dtypes]
+)
 def test_matches_pytorch_in_other_dtypes(case: Case, dtype: torch.dtype) -> None:
     compare(case, case.inputs[0](), dtype=dtype)
 
 
-@every(inputs=True, smooth=True)
+@every(inputs=True, smooth=True, sample=True)
 def test_matches_central_differences(case: Case, make: Callable[[], Inputs]) -> None:
     """Along a random direction through all inputs and parameters: (L(+h) - L(-h)) / 2h is the sum of grad * direction.
 
@@ -207,7 +222,7 @@ def test_matches_central_differences(case: Case, make: Callable[[], Inputs]) -> 
     assert measured == pytest.approx(expected, rel=1e-6, abs=1e-7)
 
 
-@every()
+@every(sample=True)
 def test_odd_memory(case: Case) -> None:
     """Inputs and upstream that are not contiguous: every other element of something larger."""
 
@@ -442,7 +457,7 @@ def test_survives_copying(case: Case) -> None:
 # Tracing
 
 
-@every()
+@every(sample=True)
 @pytest.mark.parametrize("formulas", [False, True], ids=["kernels", "formulas"])
 def test_survives_tracing(case: Case, formulas: bool) -> None:
     """Forward and walk, traced with fake tensors to one plain program, give the same numbers."""
@@ -494,7 +509,7 @@ def _calls(outputs: list[Any]) -> Iterator[str]:
             pending += [v for v in variable.previous_inputs if isinstance(v, nn.Variable)]
 
 
-@every()
+@every(sample=True)
 def test_rows_run_the_primitives_that_they_name(case: Case) -> None:
     module, _ = pair(case)
     ran = set(_calls(floats(module(*leaves(case.inputs[0]())))))

@@ -33,11 +33,11 @@ REFUSED = {
     *("diagonal_copy", "expand_copy", "narrow_copy", "permute_copy", "slice", "split_with_sizes_copy", "squeeze_copy"),
     *("t_copy", "transpose_copy", "unbind_copy", "unfold_copy", "unsqueeze_copy", "view_copy"),
     *("_batch_norm_with_update", "_native_batch_norm_legit", "_softmax_backward_data", "_upsample_bilinear2d_aa"),
-    *("_segment_reduce.lengths", "_segment_reduce.offsets", "_unsafe_masked_index", "constant_pad_nd"),
-    *("_unsafe_masked_index_put_accumulate", "grid_sampler_2d", "grid_sampler_3d", "max_pool2d_with_indices_backward"),
+    *("_segment_reduce.lengths", "_segment_reduce.offsets", "_unsafe_masked_index"),
+    *("_unsafe_masked_index_put_accumulate", "max_pool2d_with_indices_backward"),
     *("native_batch_norm", "native_dropout_backward", "native_group_norm", "native_layer_norm"),
     "torch.ops.aten._safe_softmax.default",
-    *("fill", "gradient", "nextafter", "normal", "renorm", "to_sparse", "masked.softmin"),
+    *("fill", "gradient", "nextafter", "normal", "renorm", "to_sparse"),
 }
 LINALG = {"cross", "diagonal", "matrix_norm", "multi_dot", "norm", "norm.subgradients_at_zero", "vecdot", "vector_norm"}
 # Sparse tensors, a change in place: refused in other words; and one whose sample PyTorch itself does not take.

@@ -84,7 +84,8 @@ def test_every_layer_is_right(name: str) -> None:
 def test_every_row_of_the_contract_is_right(case: Case) -> None:
     for inputs in case.inputs:
         report = check.gradients(case.make().train(case.training), *inputs())
-        assert report.ok == case.is_derivative, str(report)
+        # CTCLoss's gradient, as PyTorch's, is the derivative only together with the log softmax before it.
+        assert report.ok == (case.is_derivative and "CTCLoss" not in case.primitives), str(report)
         assert sum(entry.compared for entry in report) > 0
 
 

@@ -142,7 +142,9 @@ def test_kinks_as_in_pytorch() -> None:
 def arguments(layer: Any) -> list[tuple[str, Any]]:
     """Names and defaults, without *args and **kwargs."""
     parameters = inspect.signature(layer).parameters.values()
-    return [(p.name, p.default) for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    names = [(p.name, p.default) for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    # Where the default is a function of PyTorch's, here it is that function's name.
+    return [(name, default.__name__ if inspect.isfunction(default) else default) for name, default in names]
 
 
 def test_arguments_are_pytorchs() -> None:
