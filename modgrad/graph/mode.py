@@ -10,9 +10,11 @@ class _Mode(threading.local):
     recording: bool = True  # False inside `no_grad`
     keeping: bool = False  # True inside `keep_values`
     tracing: bool = False  # True while a step is traced: records hang on the tensors themselves
-    ordinary: bool = True  # recording, and none of the other two: one question for every call of a primitive
+    autocast: Any = None  # the Region inside `autocast`; None where nothing is cast
+    ordinary: bool = True  # recording, and none of the other three: one question for every call of a primitive
     locate: Any = (
-        None  # told by whoever traces: gives what stands for a module, and notes where each operation came from
+        None  # told by whoever traces: gives what stands for a module, in place of what is to run, and notes where
+        # each operation came from
     )
     computing: bool = False  # True inside a primitive's forward or backward (told while tracing only)
     randomness: Any = None  # the Randomness that random primitives draw from; None for torch's own generator
@@ -35,7 +37,7 @@ def switched(**switches: Any) -> Iterator[None]:
 def _turn(switches: dict[str, Any]) -> None:
     for name, value in switches.items():
         setattr(mode, name, value)
-    mode.ordinary = mode.recording and not mode.keeping and not mode.tracing
+    mode.ordinary = mode.recording and not mode.keeping and not mode.tracing and mode.autocast is None
 
 
 def no_grad() -> Any:

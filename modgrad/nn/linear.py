@@ -17,6 +17,7 @@ __all__ = ["Flatten", "Identity", "Linear"]
 class Linear(Primitive):
     """y = x W^T + b.   x (..., in_features), weight (out_features, in_features), bias (out_features)."""
 
+    autocast = "linear"
     weight: Parameter
     bias: Parameter | None
 

@@ -135,6 +135,7 @@ class CrossEntropyLoss(OfClasses):
     weight (C): of each class. label_smoothing: in [0, 1].
     """
 
+    autocast = "cross_entropy_loss"
     weight: Tensor | None
 
     def __init__(

@@ -24,6 +24,7 @@ class LSTMDirection(Primitive):
     input (T, N, I), hidden and cell (N, H); returns output (T, N, H), last hidden and last cell (N, H).
     """
 
+    autocast = "lstm"
     weight_ih: Tensor
     weight_hh: Tensor
     bias_ih: Tensor | None
