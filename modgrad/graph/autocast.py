@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from modgrad.graph.call import is_parameter
-from modgrad.graph.lists import FLOAT32, LISTS, LOWER, PROMOTE, REFUSED
+from modgrad.graph.lists import FLOAT32, LISTS, LOWER, NAMED, OTHER_NAMES, PROMOTE, REFUSED
 from modgrad.graph.mode import mode, switched
 
 _DTYPES = (torch.bfloat16, torch.float16)
@@ -124,7 +123,7 @@ _opened = _Opened()  # a thread's own, as one autocast may be entered by several
 def under(region: Region | None) -> Iterator[None]:
     """Inside, autocast is as `region` says: here, and in PyTorch, for operations on plain tensors.
 
-    While a step is traced PyTorch is not told, as its casts would not be seen: see `cast_plain`.
+    While a step is traced PyTorch is not told, as its casts would not be seen: `Tracing` sees to these.
     """
     before = [] if mode.tracing else [(d, torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in LISTS]
     try:
@@ -236,7 +235,7 @@ def _is_eligible(x: Any, device_type: str) -> bool:
 
 def cast(module: Any, values: list[Any]) -> Any:
     """What is to run for `module` on these values, inside of an `autocast`: itself, or a `Cast`."""
-    operation = module.autocast
+    operation = module.autocast if mode.operation is None else mode.operation
     if not isinstance(operation, str):
         operation = operation(*values)
     if not operation:
@@ -273,31 +272,18 @@ def _decided(
     return (device_type, widest, None) if kind == PROMOTE else (device_type, lower, widest)
 
 
-def cast_plain(function: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """The arguments of one of PyTorch's functions, all plain, cast as PyTorch's autocast would, which is not to be had
-    while a step is traced."""
+def operation_of(function: Any, kwargs: dict[str, Any]) -> str | None:
+    """The operation of the lists that one of PyTorch's functions is; None if it is none of them."""
     name = getattr(function, "__name__", "")
-    if name.startswith("__"):  # an operator's; one that ends in _ works in place, and casts nothing
+    if name.startswith("__"):  # an operator's; one that ends in _ alone works in place, and casts nothing
         name = name[2:-2]
-    operation = _ALIASES.get(name, name)
-    if kwargs.get("dtype") is not None or kwargs.get("out") is not None:  # who says in what to compute has the say
-        return args, kwargs
-    flat: list[Any] = []
-    tree_map(flat.append, (args, kwargs))
-    device_type, target, _ = _decided(operation, flat, (), name)
-    if target is None:
-        return args, kwargs
-    return tree_map(lambda x: x.to(target) if _is_eligible(x, device_type) else x, (args, kwargs))
+    name = name.removeprefix("special_")
+    name = OTHER_NAMES.get(name, name)
+    if name not in NAMED:
+        return None
+    return "" if kwargs.get("dtype") is not None else name  # who says in what to compute has the say
 
 
-# Names of PyTorch's functions that lead to an operation of the lists of another name.
-_ALIASES = {
-    "rmatmul": "matmul",
-    "rpow": "pow",
-    "rtruediv": "reciprocal",
-    "rdiv": "reciprocal",
-    "cross_entropy": "cross_entropy_loss",
-    "grid_sample": "grid_sampler",
-    "concat": "cat",
-    "concatenate": "cat",
-}
+def as_one(operation: str) -> Any:
+    """Inside, whatever is called runs as a part of this operation, by its list."""
+    return switched(operation=operation)

@@ -41,14 +41,15 @@ _CUDA = {
 # in the widest dtype that came in.
 _MADE_OF_SEVERAL = {
     "cpu": {
-        LOWER: "lstm rnn linear_cross_entropy",
+        LOWER: "affine_grid lstm rnn",
         FLOAT32: "local_response_norm",
         PROMOTE: "cosine_similarity pairwise_distance",
-        WIDEST: "gru gru_cell lstm_cell",
+        WIDEST: "gru gru_cell linear_cross_entropy lstm_cell",
     },
     "cuda": {
-        LOWER: "gru lstm rnn linear_cross_entropy",
-        FLOAT32: "cross_entropy_loss ctc_loss gaussian_nll_loss local_response_norm lp_pool pairwise_distance",
+        LOWER: "affine_grid gru lstm rnn",
+        FLOAT32: "cross_entropy_loss gaussian_nll_loss local_response_norm lp_pool normalize pairwise_distance",
+        WIDEST: "linear_cross_entropy",
     },
 }
 
@@ -57,4 +58,13 @@ LISTS: dict[str, dict[str, str]] = {
     device: {LOWER: LOWER, FLOAT32: FLOAT32, PROMOTE: PROMOTE}
     | {operation: kind for kinds in lists for kind, operations in kinds.items() for operation in operations.split()}
     for device, lists in {"cpu": (_CPU, _MADE_OF_SEVERAL["cpu"]), "cuda": (_CUDA, _MADE_OF_SEVERAL["cuda"])}.items()
+}
+NAMED = frozenset(operation for lists in LISTS.values() for operation in lists) - {LOWER, FLOAT32, PROMOTE}
+
+# PyTorch's functions of another name than their operation's.
+OTHER_NAMES = {
+    **{"rmatmul": "matmul", "rpow": "pow", "square": "pow", "rtruediv": "reciprocal", "rdiv": "reciprocal"},
+    **{"arccos": "acos", "arcsin": "asin", "arctan2": "atan2", "softmin": "softmax", "vecdot": "linalg_vecdot"},
+    **{"concat": "cat", "concatenate": "cat", "cross_entropy": "cross_entropy_loss", "grid_sample": "grid_sampler"},
+    **{"lp_pool1d": "lp_pool", "lp_pool2d": "lp_pool", "lp_pool3d": "lp_pool", "linalg_cross": "cross"},
 }

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from modgrad.graph.autocast import cast_plain, torch_autocast_off
+from modgrad.graph.autocast import operation_of, torch_autocast_off
 from modgrad.graph.dispatch import OPERATORS, dispatch, wants_gradient
 from modgrad.graph.mode import mode, switched
 from modgrad.graph.module import Module
@@ -41,11 +41,10 @@ class Tracing(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if mode.computing or not wants_gradient(args, kwargs):
-            if mode.autocast is not None and not mode.computing:
-                if isinstance(func, FunctionType) and func in OPERATORS:  # which may be made of several
-                    return dispatch(func, args, kwargs)
-                args, kwargs = cast_plain(func, args, kwargs)
-            return func(*args, **kwargs)
+            if mode.autocast is None or mode.computing or func not in OPERATORS or kwargs.get("out") is not None:
+                return func(*args, **kwargs)
+            if operation_of(func, kwargs) is None and not isinstance(func, FunctionType):  # which is made of others
+                return func(*args, **kwargs)
         if func is Tensor.backward:
             return _backward(*args, **kwargs)
         super().__enter__()  # PyTorch takes the mode off in here, and an operator may be made of others

@@ -15,6 +15,8 @@ __all__ = ["CrossMapLRN2d", "LocalResponseNorm"]
 class LocalResponseNorm(Primitive):
     """y_c = x_c / (k + alpha / size * sum of x_j^2 over `size` channels j around c)^beta.   input (N, C, L, ...)."""
 
+    autocast = "local_response_norm"
+
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
         if size < 1:

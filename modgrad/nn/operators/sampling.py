@@ -45,6 +45,8 @@ class GridSample(Primitive):
 class AffineGrid(Primitive):
     """The places that affine maps take those of an image to. Keeps nothing."""
 
+    autocast = "affine_grid"
+
     def forward(self, call: Any, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
         call.how = size, align_corners
         return functional.affine_grid(theta, *call.how)

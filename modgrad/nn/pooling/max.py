@@ -77,6 +77,7 @@ class MaxPool2d(MaxPool):
 
 class MaxPool3d(MaxPool):
     __doc__ = (MaxPool.__doc__ or "").replace("window.", "window.   input (N, C, D, H, W) or (C, D, H, W).")
+    autocast = "max_pool3d"
     dims: ClassVar[int] = 3
 
 
@@ -135,14 +136,17 @@ class MaxUnpool(Pooling):
 
 class MaxUnpool1d(MaxUnpool):
     __doc__ = MaxUnpool.__doc__
+    autocast = "max_unpool2d"
     dims: ClassVar[int] = 1
 
 
 class MaxUnpool2d(MaxUnpool):
     __doc__ = MaxUnpool.__doc__
+    autocast = "max_unpool2d"
     dims: ClassVar[int] = 2
 
 
 class MaxUnpool3d(MaxUnpool):
     __doc__ = MaxUnpool.__doc__
+    autocast = "max_unpool3d"
     dims: ClassVar[int] = 3

@@ -18,6 +18,8 @@ __all__ = ["LPPool1d", "LPPool2d", "LPPool3d"]
 class PowerPool(Pooling):
     """y = (sum of x^p over each window)^(1/p), for the finite p that a layer has."""
 
+    autocast = "lp_pool"
+
     def __init__(self, owner: LPPool) -> None:
         super().__init__()
         self.dims = owner.dims  # type: ignore[misc]
