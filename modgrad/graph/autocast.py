@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from modgrad.graph.call import is_parameter
-from modgrad.graph.lists import FLOAT32, LISTS, LOWER, NAMED, OTHER_NAMES, PROMOTE, REFUSED
+from modgrad.graph.lists import FLOAT32, LISTS, LOWER, NAMED, OTHER_NAMES, PROMOTE, REFUSED, WIDEST
 from modgrad.graph.mode import mode, switched
 
+AS_GIVEN = "as given"  # an operation that was told its dtype
 _DTYPES = (torch.bfloat16, torch.float16)
 _plainly = torch._C.DisableTorchFunctionSubclass
 torch_autocast_off: Any = torch._C._DisableAutocast
@@ -235,41 +236,50 @@ def _is_eligible(x: Any, device_type: str) -> bool:
 
 def cast(module: Any, values: list[Any]) -> Any:
     """What is to run for `module` on these values, inside of an `autocast`: itself, or a `Cast`."""
-    operation = module.autocast if mode.operation is None else mode.operation
+    operation = module.autocast
     if not isinstance(operation, str):
         operation = operation(*values)
-    if not operation:
+    if not operation and not mode.operations:
         return module
     own = module.__dict__
     with _plainly():
         held = [own[name] for name in (*own["_parameter_names"], *own["_buffer_names"])]
-        device_type, target, given = _decided(operation, values, held, module)
-        if target is None or all(x.dtype is target for x in (*values, *held) if _is_eligible(x, device_type)):
+        tensors = [x for x in (*values, *held) if isinstance(x, Tensor)]
+        device_type = max((x.device.type for x in tensors), default="", key=lambda name: name != "cpu")
+        lower = mode.autocast.dtypes.get(device_type)
+        kind = None if lower is None else _list_of(operation, device_type)
+        if kind is None:
+            return module
+        if kind == REFUSED:
+            raise RuntimeError(
+                f"{module} is not safe under autocast on {device_type}, where a probability may be rounded to 0 or 1: "
+                "write BCEWithLogitsLoss() on the scores themselves; or leave autocast for it, nn.autocast("
+                f"{device_type!r}, enabled=False), and give it input.float()"
+            )
+        target: Any = lower if kind == LOWER else torch.float32
+        given = None
+        if kind == PROMOTE:
+            target = _widest(tensors, device_type, lower)
+        elif kind == WIDEST:
+            target, given = lower, _widest(values, device_type, lower)
+        if all(x.dtype is target for x in tensors if _is_eligible(x, device_type)):
             return module
     return Cast(module, device_type, target, given)
 
 
-def _decided(
-    operation: str, values: Iterable[Any], held: Iterable[Any], who: Any
-) -> tuple[str, torch.dtype | None, torch.dtype | None]:
-    """On which devices an operation's tensors are cast, and to what; and to what its outputs are, None for nothing."""
-    tensors = [x for x in (*values, *held) if isinstance(x, Tensor)]
-    device_type = max((x.device.type for x in tensors), default="", key=lambda name: name != "cpu")
-    lower = mode.autocast.dtypes.get(device_type)
-    kind = None if lower is None else LISTS[device_type].get(operation)
-    if kind is None:
-        return device_type, None, None
-    if kind == REFUSED:
-        raise RuntimeError(
-            f"{who} is not safe under autocast on {device_type}, where a probability may be rounded to 0 or 1: write "
-            f"BCEWithLogitsLoss() on the scores themselves; or leave autocast for it, nn.autocast({device_type!r}, "
-            "enabled=False), and give it input.float()"
-        )
-    if kind in (LOWER, FLOAT32):
-        return device_type, lower if kind == LOWER else torch.float32, None
-    dtypes = {x.dtype for x in values if _is_eligible(x, device_type)}
-    widest = dtypes.pop() if len(dtypes) == 1 else torch.float32
-    return (device_type, widest, None) if kind == PROMOTE else (device_type, lower, widest)
+def _list_of(operation: str, device_type: str) -> str | None:
+    """The list that says how a primitive runs: that of the outermost operation that it is a part of and that has one on
+    this device, or its own."""
+    lists = LISTS[device_type]
+    for name in (*mode.operations, operation):
+        if name in lists or name == AS_GIVEN:
+            return lists.get(name)
+    return None
+
+
+def _widest(values: Iterable[Any], device_type: str, lower: torch.dtype) -> torch.dtype:
+    dtypes = {x.dtype for x in values if _is_eligible(x, device_type)} or {lower}
+    return dtypes.pop() if len(dtypes) == 1 else torch.float32
 
 
 def operation_of(function: Any, kwargs: dict[str, Any]) -> str | None:
@@ -281,9 +291,4 @@ def operation_of(function: Any, kwargs: dict[str, Any]) -> str | None:
     name = OTHER_NAMES.get(name, name)
     if name not in NAMED:
         return None
-    return "" if kwargs.get("dtype") is not None else name  # who says in what to compute has the say
-
-
-def as_one(operation: str) -> Any:
-    """Inside, whatever is called runs as a part of this operation, by its list."""
-    return switched(operation=operation)
+    return name if kwargs.get("dtype") is None else AS_GIVEN  # who says in what to compute has the say

@@ -42,13 +42,14 @@ _CUDA = {
 _MADE_OF_SEVERAL = {
     "cpu": {
         LOWER: "affine_grid lstm rnn",
-        FLOAT32: "local_response_norm",
-        PROMOTE: "cosine_similarity pairwise_distance",
+        FLOAT32: "lp_pool3d local_response_norm_of_images",
+        PROMOTE: "cosine_similarity multilabel_soft_margin_loss pairwise_distance",
         WIDEST: "gru gru_cell linear_cross_entropy lstm_cell",
     },
     "cuda": {
         LOWER: "affine_grid gru lstm rnn",
-        FLOAT32: "cross_entropy_loss gaussian_nll_loss local_response_norm lp_pool normalize pairwise_distance",
+        FLOAT32: """cross_entropy_loss gaussian_nll_loss local_response_norm local_response_norm_of_images lp_pool1d
+            lp_pool2d lp_pool3d multilabel_soft_margin_loss normalize pairwise_distance""",
         WIDEST: "linear_cross_entropy",
     },
 }
@@ -66,5 +67,5 @@ OTHER_NAMES = {
     **{"rmatmul": "matmul", "rpow": "pow", "square": "pow", "rtruediv": "reciprocal", "rdiv": "reciprocal"},
     **{"arccos": "acos", "arcsin": "asin", "arctan2": "atan2", "softmin": "softmax", "vecdot": "linalg_vecdot"},
     **{"concat": "cat", "concatenate": "cat", "cross_entropy": "cross_entropy_loss", "grid_sample": "grid_sampler"},
-    **{"lp_pool1d": "lp_pool", "lp_pool2d": "lp_pool", "lp_pool3d": "lp_pool", "linalg_cross": "cross"},
+    "linalg_cross": "cross",
 }

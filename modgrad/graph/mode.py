@@ -11,7 +11,7 @@ class _Mode(threading.local):
     keeping: bool = False  # True inside `keep_values`
     tracing: bool = False  # True while a step is traced: records hang on the tensors themselves
     autocast: Any = None  # the Region inside `autocast`; None where nothing is cast
-    operation: str | None = None  # inside one of PyTorch's functions: as what all in it is cast
+    operations: tuple[str, ...] = ()  # those of PyTorch's functions that are being run, as autocast's lists name them
     ordinary: bool = True  # recording, and none of the other three: one question for every call of a primitive
     locate: Any = (
         None  # told by whoever traces: gives what stands for a module, in place of what is to run, and notes where

@@ -102,6 +102,7 @@ class MultiLabelSoftMarginLoss(TermwiseLoss):
     input x, target t (..., C): shapes that broadcast. weight w (C). With reduction="none" a value for each sample.
     """
 
+    autocast = "multilabel_soft_margin_loss"
     function = staticmethod(functional.multilabel_soft_margin_loss)
     derivatives: ClassVar = {
         "input": functional.multilabel_soft_margin_loss_grad_input,

@@ -15,8 +15,6 @@ __all__ = ["CrossMapLRN2d", "LocalResponseNorm"]
 class LocalResponseNorm(Primitive):
     """y_c = x_c / (k + alpha / size * sum of x_j^2 over `size` channels j around c)^beta.   input (N, C, L, ...)."""
 
-    autocast = "local_response_norm"
-
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
         if size < 1:
@@ -35,6 +33,9 @@ class LocalResponseNorm(Primitive):
     def backward(self, call: Any, grad: Tensor) -> Tensor:
         (input,) = call.saved
         return functional.local_response_norm_backward(grad, input, self.size, self.alpha, self.beta, self.k)
+
+    def autocast(self, input: Tensor) -> str:
+        return "local_response_norm" if input.dim() == 3 else "local_response_norm_of_images"
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

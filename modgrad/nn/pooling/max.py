@@ -77,8 +77,10 @@ class MaxPool2d(MaxPool):
 
 class MaxPool3d(MaxPool):
     __doc__ = (MaxPool.__doc__ or "").replace("window.", "window.   input (N, C, D, H, W) or (C, D, H, W).")
-    autocast = "max_pool3d"
     dims: ClassVar[int] = 3
+
+    def autocast(self, input: Tensor) -> str:
+        return "" if self.return_indices else "max_pool3d"
 
 
 class MaxUnpool(Pooling):

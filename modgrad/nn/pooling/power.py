@@ -18,8 +18,6 @@ __all__ = ["LPPool1d", "LPPool2d", "LPPool3d"]
 class PowerPool(Pooling):
     """y = (sum of x^p over each window)^(1/p), for the finite p that a layer has."""
 
-    autocast = "lp_pool"
-
     def __init__(self, owner: LPPool) -> None:
         super().__init__()
         self.dims = owner.dims  # type: ignore[misc]
@@ -37,6 +35,9 @@ class PowerPool(Pooling):
     def backward(self, call: Any, grad: Tensor) -> Tensor:
         input, output = call.saved
         return functional.lp_pool_backward(grad, input, output, *self._how)
+
+    def autocast(self, input: Tensor) -> str:
+        return f"lp_pool{self.dims}d"
 
     def __repr__(self) -> str:
         return self._name
