@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from modgrad.graph.call import is_parameter
-from modgrad.graph.lists import FLOAT32, LISTS, LOWER, NAMED, OTHER_NAMES, PROMOTE, REFUSED, WIDEST
+from modgrad.graph.lists import LISTS, LOWER, NAMED, OTHER_NAMES, PROMOTE, REFUSED, WIDEST
 from modgrad.graph.mode import mode, switched
 
 AS_GIVEN = "as given"  # an operation that was told its dtype
