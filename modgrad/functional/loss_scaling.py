@@ -32,8 +32,8 @@ def _next_scale_kernel(
 def next_scale(
     scale: Tensor, tracker: Tensor, found: Tensor, growth_factor: float, backoff_factor: float, growth_interval: int
 ) -> tuple[Tensor, Tensor]:
-    """The scale s after a step: s * backoff_factor if something was `found`; s * growth_factor, unless that is infinite,
-    after growth_interval steps in a row with nothing found; else s. And how many there have been in a row since.
+    """The scale s after a step: s * backoff_factor if something was `found`; s * growth_factor, unless infinite, after
+    growth_interval steps in a row with nothing found; else s. And how many there have been in a row since.
 
     scale, found: float32 scalars; tracker: an int32 scalar.
     """

@@ -79,11 +79,8 @@ class GradScaler:
         if enabled and not backoff_factor < 1.0:
             raise ValueError(f"GradScaler(backoff_factor={backoff_factor}): expected a number below 1")
         self._device, self._enabled = device, enabled
-        self._growth_factor, self._backoff_factor, self._growth_interval = (
-            growth_factor,
-            backoff_factor,
-            growth_interval,
-        )
+        self._growth_factor, self._backoff_factor = growth_factor, backoff_factor
+        self._growth_interval = growth_interval
         self._init_scale, self._init_tracker = init_scale, 0
         self._scale: Tensor | None = None  # made on the device of what is scaled first
         self._tracker: Tensor | None = None  # how many steps there have been in a row, none left out
@@ -160,14 +157,9 @@ class GradScaler:
             found = [x.to(scale.device) for progress in self._progress.values() for x in progress.found]
             if not found:
                 raise RuntimeError("GradScaler.update: nothing was stepped: call scaler.step(optimizer) before")
-            self._scale, self._tracker = functional.next_scale(
-                scale,
-                tracker,
-                sum(found[1:], found[0]),
-                self._growth_factor,
-                self._backoff_factor,
-                self._growth_interval,
-            )
+            factors = self._growth_factor, self._backoff_factor
+            total = sum(found[1:], found[0])
+            self._scale, self._tracker = functional.next_scale(scale, tracker, total, *factors, self._growth_interval)
         self._progress.clear()
 
     def _begun(self, method: str) -> tuple[Tensor, Tensor]:
