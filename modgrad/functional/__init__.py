@@ -30,6 +30,7 @@ from modgrad.functional.linear import *
 from modgrad.functional.linear_cross_entropy import *
 from modgrad.functional.loss import *
 from modgrad.functional.loss_reduction import *
+from modgrad.functional.loss_scaling import *
 from modgrad.functional.margin_loss import *
 from modgrad.functional.normalization import *
 from modgrad.functional.packing import *

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from weakref import ref
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from modgrad.graph.autocast import anew, under
 from modgrad.graph.call import COMPUTED_AGAIN, Call, Plain, stand_in_for
 from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode, switched
@@ -36,6 +37,7 @@ class Conditions:
             if (buffer := m.__dict__[name]) is not None
         ]
         self.unchanged: list[Tensor] = []  # buffers that forward leaves alone, and everybody must until backward
+        self.autocast = mode.autocast
         self.randomness = mode.randomness
         self.mark = None if self.randomness is None else self.randomness.mark()
         self.generators: list[tuple[torch.Generator, Tensor]] = []
@@ -69,7 +71,8 @@ class Conditions:
                 generator.set_state(state)
             if randomness is not None:
                 randomness.rewind(self.mark)
-            with switched(randomness=randomness):
+            casting = self.autocast is not None or mode.autocast is not None
+            with switched(randomness=randomness), under(anew(self.autocast)) if casting else nullcontext():
                 yield
         finally:
             for own, was in training:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from modgrad.graph import errors
+from modgrad.graph.autocast import operation_of
 from modgrad.graph.call import is_parameter, is_variable, plain
 from modgrad.graph.mode import mode, switched
 
@@ -56,6 +57,9 @@ def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     replacement = OPERATORS.get(func)
     if replacement is not None and kwargs.get("out") is None:
         kwargs.pop("out", None)
+        if mode.autocast is not None and (operation := operation_of(func, kwargs)) is not None:
+            with switched(operations=(*mode.operations, operation)):
+                return replacement(*args, **kwargs)
         return replacement(*args, **kwargs)
     name = _name(func)
     errors.refuse_autograd_function(func, name)

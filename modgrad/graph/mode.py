@@ -10,9 +10,12 @@ class _Mode(threading.local):
     recording: bool = True  # False inside `no_grad`
     keeping: bool = False  # True inside `keep_values`
     tracing: bool = False  # True while a step is traced: records hang on the tensors themselves
-    ordinary: bool = True  # recording, and none of the other two: one question for every call of a primitive
+    autocast: Any = None  # the Region inside `autocast`; None where nothing is cast
+    operations: tuple[str, ...] = ()  # those of PyTorch's functions that are being run, as autocast's lists name them
+    ordinary: bool = True  # recording, and none of the other three: one question for every call of a primitive
     locate: Any = (
-        None  # told by whoever traces: gives what stands for a module, and notes where each operation came from
+        None  # told by whoever traces: gives what stands for a module, in place of what is to run, and notes where
+        # each operation came from
     )
     entering: Any = None  # the module that is called with its hooks around it, until the call has begun
     computing: bool = False  # True inside a primitive's forward or backward (told while tracing only)
@@ -36,7 +39,7 @@ def switched(**switches: Any) -> Iterator[None]:
 def _turn(switches: dict[str, Any]) -> None:
     for name, value in switches.items():
         setattr(mode, name, value)
-    mode.ordinary = mode.recording and not mode.keeping and not mode.tracing
+    mode.ordinary = mode.recording and not mode.keeping and not mode.tracing and mode.autocast is None
 
 
 def no_grad() -> Any:

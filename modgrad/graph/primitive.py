@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from modgrad.graph.again import forward_to_be_repeated
+from modgrad.graph.autocast import cast, torch_autocast_off
 from modgrad.graph.call import Call, KeptCall, Plain, Source, is_parameter, is_variable, nobody, plain
 from modgrad.graph.errors import describe, on_autograd, refuse_autograd
 from modgrad.graph.hooks import THERE, begun, due
@@ -48,10 +49,13 @@ class Primitive(Module):
         `call.wants(name)`. A primitive that has no parameters leaves it out.
     parameter_gradients_(call, grad, gradients): may be there beside it in a primitive of one output: the same, added to
         what has come for all of these before, gradients[name], in its memory. For large ones that are used often.
+    autocast: in which dtype it runs inside `nn.autocast`: the name of an operation of PyTorch's lists, or of a list,
+        "lower", "float32" or "promote"; "" for the dtypes that come. Or a method that tells it from the inputs.
     """
 
     backward_: Any = None
     parameter_gradients_: Any = None
+    autocast: Any = ""
 
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
@@ -239,21 +243,33 @@ def _trainable(module: Primitive) -> dict[str, Any]:
 def _compute_unusually(
     module: Primitive, inputs: tuple[Any, ...], values: list[Any], sources: list[Source], wanted: bool
 ) -> Any:
-    """A call under no_grad, keep_values or tracing."""
+    """A call under no_grad, keep_values, tracing or autocast."""
     parameters = _trainable(module)
     if not mode.recording:
         sources, parameters, wanted = [Plain(None)] * len(sources), {}, False
     call = (KeptCall if mode.keeping else Call)(module, sources, parameters, wanted)
+    runs: Any = module
+    if mode.autocast is not None:
+        runs = call.module = cast(module, values)
     if mode.tracing:
         if mode.locate is not None:
-            module = call.module = mode.locate(module)
+            runs = call.module = mode.locate(module, runs)
         with switched(computing=True):
-            output = module.forward(call, *values)
+            output = runs.forward(call, *values)
+    elif mode.autocast is not None:
+        repeated = module._recomputed and mode.recording and not mode.keeping
+        with _plainly(), torch_autocast_off():
+            output = forward_to_be_repeated(runs, call, *values) if repeated else runs.forward(call, *values)
     else:
         with _plainly():
-            output = module.forward(call, *values)
+            output = runs.forward(call, *values)
     if not (wanted or parameters):
         return output
+    if type(output) is Tensor and output.is_floating_point() and not (mode.keeping or mode.tracing):
+        if on_autograd(output):
+            refuse_autograd(output, f"{module}.forward: its output")
+        call.outputs = [(nobody, output.shape, output.dtype)]
+        return _surface(output, call)
     outputs = _surface_all(output, call)
     if isinstance(call, KeptCall):
         call.kept = inputs, outputs

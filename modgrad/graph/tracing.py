@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from types import FunctionType
 from typing import Any
 
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from modgrad.graph.dispatch import dispatch, wants_gradient
+from modgrad.graph.autocast import operation_of, torch_autocast_off
+from modgrad.graph.dispatch import OPERATORS, dispatch, wants_gradient
 from modgrad.graph.mode import mode, switched
 from modgrad.graph.module import Module
 from modgrad.graph.variable import Parameter
@@ -25,12 +27,13 @@ class Tracing(TorchFunctionMode):
     """
 
     def __enter__(self) -> Tracing:
-        self._switch = switched(tracing=True)
-        self._switch.__enter__()
+        self._within = ExitStack()
+        self._within.enter_context(switched(tracing=True))
+        self._within.enter_context(torch_autocast_off())
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
-        self._switch.__exit__(*error)
+        self._within.__exit__(*error)
         super().__exit__(*error)
 
     def __torch_function__(
@@ -38,7 +41,10 @@ class Tracing(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if mode.computing or not wants_gradient(args, kwargs):
-            return func(*args, **kwargs)
+            if mode.autocast is None or mode.computing or func not in OPERATORS or kwargs.get("out") is not None:
+                return func(*args, **kwargs)
+            if operation_of(func, kwargs) is None and not isinstance(func, FunctionType):  # which is made of others
+                return func(*args, **kwargs)
         if func is Tensor.backward:
             return _backward(*args, **kwargs)
         super().__enter__()  # PyTorch takes the mode off in here, and an operator may be made of others

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from modgrad.graph import errors
+from modgrad.graph.autocast import Cast
 from modgrad.graph.call import Call, Plain
 from modgrad.graph.dispatch import dispatch
 from modgrad.graph.mode import mode
@@ -61,7 +62,8 @@ class Variable(Tensor):
 
     @property
     def previous_module(self) -> Any:
-        return None if self._source is None else self._source[0].module
+        module: Any = None if self._source is None else self._source[0].module
+        return module._module if type(module) is Cast else module
 
     @property
     def previous_inputs(self) -> tuple[Any, ...]:

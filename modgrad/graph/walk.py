@@ -15,6 +15,7 @@ from torch import Tensor
 
 from modgrad.graph.again import ComputedAgain
 from modgrad.graph.arrivals import Arrivals
+from modgrad.graph.autocast import torch_autocast_off
 from modgrad.graph.call import Call, Onward, Plain, is_parameter, is_variable, nobody
 from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode, switched
@@ -52,6 +53,9 @@ def backward(
         try:
             if mode.tracing:
                 with switched(computing=True):
+                    _walk(heap, retain, arrivals)
+            elif mode.autocast is not None:
+                with torch_autocast_off():
                     _walk(heap, retain, arrivals)
             else:
                 _walk(heap, retain, arrivals)

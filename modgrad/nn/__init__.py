@@ -9,6 +9,7 @@ from modgrad.graph import Module as Module
 from modgrad.graph import Parameter as Parameter
 from modgrad.graph import Primitive as Primitive
 from modgrad.graph import Variable as Variable
+from modgrad.graph import autocast as autocast
 from modgrad.graph import keep_values as keep_values
 from modgrad.graph import no_grad as no_grad
 from modgrad.graph import recompute as recompute

@@ -22,6 +22,7 @@ class Bilinear(Primitive):
     weight (out_features, in1_features, in2_features), bias (out_features).
     """
 
+    autocast = "bilinear"
     weight: Parameter
     bias: Parameter | None
 

@@ -20,6 +20,7 @@ class BCELoss(TermwiseLoss):
     The target's gradient is that of the logarithms as they are: infinite at p = 0 and p = 1.
     """
 
+    autocast = "binary_cross_entropy"
     function = staticmethod(functional.binary_cross_entropy)
     derivatives: ClassVar = {
         "input": functional.binary_cross_entropy_grad_input,
@@ -61,6 +62,7 @@ class BCEWithLogitsLoss(TermwiseLoss):
     weight: w; pos_weight: q, how much positive examples count; of shapes that broadcast to the input's.
     """
 
+    autocast = "binary_cross_entropy_with_logits"
     function = staticmethod(functional.binary_cross_entropy_with_logits)
     derivatives: ClassVar = {
         "input": functional.binary_cross_entropy_with_logits_grad_input,
@@ -85,6 +87,7 @@ class BCEWithLogitsLoss(TermwiseLoss):
 class SoftMarginLoss(TermwiseLoss):
     """L = mean of log(1 + e^(-t x)), t = 1 or -1.   input, target: shapes that broadcast."""
 
+    autocast = "soft_margin_loss"
     function = staticmethod(functional.soft_margin_loss)
     derivatives: ClassVar = {
         "input": functional.soft_margin_loss_backward,
@@ -99,6 +102,7 @@ class MultiLabelSoftMarginLoss(TermwiseLoss):
     input x, target t (..., C): shapes that broadcast. weight w (C). With reduction="none" a value for each sample.
     """
 
+    autocast = "multilabel_soft_margin_loss"
     function = staticmethod(functional.multilabel_soft_margin_loss)
     derivatives: ClassVar = {
         "input": functional.multilabel_soft_margin_loss_grad_input,

@@ -51,6 +51,7 @@ class Convolving(Primitive):
     dimension, the last one's first, and by what mode; or None. Keeps the input, not the padded one.
     """
 
+    autocast = "conv2d"  # of as many dimensions as there are, transposed or not: all are in one list
     functions: ClassVar[tuple[Any, Any, Any]] = (
         functional.convolution,
         functional.convolution_grad_input,

@@ -31,6 +31,8 @@ class CTCLoss(Loss):
     apart, unless the log-softmax is part of what is checked.
     """
 
+    autocast = "ctc_loss"
+
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
         super().__init__(reduction=reduction)
         self.blank, self.zero_infinity = blank, zero_infinity

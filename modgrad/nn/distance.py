@@ -41,6 +41,8 @@ class PairwiseDistance(_OfTwo):
     p: of the norm, kept as `norm`. keepdim: whether y keeps the last dimension.
     """
 
+    autocast = "pairwise_distance"
+
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         super().__init__()
         self.norm, self.eps, self.keepdim = p, eps, keepdim
@@ -62,6 +64,8 @@ class CosineSimilarity(_OfTwo):
 
     eps keeps a vector of zeros from dividing by 0; it has no part in the gradient of a norm that is less.
     """
+
+    autocast = "cosine_similarity"
 
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         super().__init__()

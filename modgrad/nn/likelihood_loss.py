@@ -23,6 +23,7 @@ class PoissonNLLLoss(TermwiseLoss):
     full: add log(t!), by Stirling's formula, which does not depend on the input.
     """
 
+    autocast = "poisson_nll_loss"
     function = staticmethod(functional.poisson_nll_loss)
     derivatives: ClassVar = {
         "input": functional.poisson_nll_loss_grad_input,
@@ -54,6 +55,7 @@ class GaussianNLLLoss(TermwiseLoss):
     full: add the constant log(2 pi) / 2.
     """
 
+    autocast = "gaussian_nll_loss"
     function = staticmethod(functional.gaussian_nll_loss)
     derivatives: ClassVar = {
         "input": functional.gaussian_nll_loss_grad_input,
@@ -101,6 +103,7 @@ class KLDivLoss(TermwiseLoss):
     log_target: whether the target holds logarithms too.
     """
 
+    autocast = "kl_div"
     function = staticmethod(functional.kl_div)
     derivatives: ClassVar = {"input": functional.kl_div_grad_input, "target": functional.kl_div_grad_target}
     alike = False

@@ -19,6 +19,7 @@ __all__ = ["Flatten", "Identity", "Linear", "Unflatten"]
 class Linear(Primitive):
     """y = x W^T + b.   x (..., in_features), weight (out_features, in_features), bias (out_features)."""
 
+    autocast = "linear"
     weight: Parameter
     bias: Parameter | None
 

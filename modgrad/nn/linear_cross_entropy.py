@@ -165,6 +165,8 @@ class LinearCrossEntropyLoss(Module):
 class LinearCrossEntropy(Loss):
     """What LinearCrossEntropyLoss computes, of the input, the linear map's weight and bias, and the target."""
 
+    autocast = "linear_cross_entropy"
+
     def __init__(
         self, weight: Tensor | None, ignore_index: int | None, reduction: str, label_smoothing: float, options: Any
     ) -> None:

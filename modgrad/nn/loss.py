@@ -98,6 +98,8 @@ class NLLLoss(OfClasses):
     dimension of classes, in 0..C-1 or `ignore_index`. weight (C): of each class.
     """
 
+    autocast = "nll_loss"
+
     def forward(self, call: Any, input: Tensor, target: Tensor) -> Tensor:
         if target.is_floating_point():
             self._refuse(input, target, "class indices are int64; probabilities are for CrossEntropyLoss")
@@ -135,6 +137,7 @@ class CrossEntropyLoss(OfClasses):
     weight (C): of each class. label_smoothing: in [0, 1].
     """
 
+    autocast = "cross_entropy_loss"
     weight: Tensor | None
 
     def __init__(

@@ -33,6 +33,7 @@ class HingeEmbeddingLoss(TermwiseLoss):
     The target has no gradient.
     """
 
+    autocast = "hinge_embedding_loss"
     function = staticmethod(functional.hinge_embedding_loss)
     derivatives: ClassVar = {"input": functional.hinge_embedding_loss_backward}
     alike = False
@@ -50,6 +51,7 @@ class MarginRankingLoss(TermwiseLoss):
     input1, input2, target: as many dimensions, that broadcast.
     """
 
+    autocast = "margin_ranking_loss"
     function = staticmethod(functional.margin_ranking_loss)
     derivatives: ClassVar = {
         "input1": functional.margin_ranking_loss_grad_input1,
@@ -142,7 +144,9 @@ class TripletMarginLoss(Module):
         self.margin, self.p, self.eps, self.swap = _positive(self, margin), p, eps, swap
 
     def forward(self, anchor: Any, positive: Any, negative: Any) -> Any:
-        return _triplet(self, PairwiseDistance(self.p, self.eps), anchor, positive, negative)
+        distance = PairwiseDistance(self.p, self.eps)
+        distance.autocast = "triplet_margin_loss"  # which it is a part of, and runs as
+        return _triplet(self, distance, anchor, positive, negative)
 
 
 def _positive(owner: Module, margin: float) -> float:
@@ -166,6 +170,8 @@ class CosineEmbeddingLoss(Loss):
     input1, input2 (N, D), target (N); or (D), (D) and a scalar. N may be 1 for what all share. The target has no
     gradient.
     """
+
+    autocast = "cosine_embedding_loss"
 
     def __init__(
         self, margin: float = 0.0, size_average: None = None, reduce: None = None, reduction: str = "mean"
@@ -229,6 +235,7 @@ class MultiMarginLoss(_OfScores):
     input (N, C), target (N) classes; or (C) and a scalar. p: 1 or 2. weight (C).
     """
 
+    autocast = "multi_margin_loss"
     weight: Tensor | None
 
     def __init__(
@@ -281,6 +288,8 @@ class MultiLabelMarginLoss(_OfScores):
 
     input (N, C), target (N, C): each row the right classes, closed by -1 if they are fewer than C; or (C) and (C).
     """
+
+    autocast = "multilabel_margin_loss"
 
     def forward(self, call: Any, input: Tensor, target: Tensor) -> Tensor:
         if input.shape != target.shape or input.dim() > 2 or input.shape[-1:] == (0,):

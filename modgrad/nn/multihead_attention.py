@@ -183,7 +183,7 @@ def multi_head_attention(
     attention = None
     if need_weights:
         scores = (q * math.sqrt(1 / q.shape[-1])) @ k.transpose(-2, -1)
-        attention = torch.softmax(scores if mask is None else scores + mask, -1)
+        attention = torch.softmax(scores if mask is None else scores + mask.to(scores.dtype), -1)
         if dropout_p > 0:
             attention = Dropout(dropout_p)(attention)
         output = attention @ v

@@ -50,6 +50,9 @@ class _Pad(Primitive):
     def backward(self, call: Any, grad: Tensor) -> Tensor:
         return padded_backward(grad, call.input_shape, call.padding, call.mode)
 
+    def autocast(self, input: Tensor) -> str:
+        return f"{_NAMES[self.mode]}_pad{len(self.padding) // 2}d"
+
     def extra_repr(self) -> str:
         return f"{self.padding}"
 
@@ -190,7 +193,8 @@ class CircularPad3d(_CircularPad):
     directions = 3
 
 
-_MODES = ("constant", "reflect", "replicate", "circular")
+_NAMES = {"constant": "constant", "reflect": "reflection", "replicate": "replication", "circular": "circular"}
+_MODES = tuple(_NAMES)
 
 
 def padded(who: Any, input: Tensor, padding: tuple[int, ...], mode: str, value: float = 0.0) -> Tensor:

@@ -13,6 +13,7 @@ __all__ = ["HuberLoss", "L1Loss", "MSELoss", "SmoothL1Loss"]
 class L1Loss(TermwiseLoss):
     """L = mean of |x - t|.   input, target: the same shape."""
 
+    autocast = "l1_loss"
     function = staticmethod(functional.l1_loss)
     derivatives: ClassVar = {"input": functional.l1_loss_backward, "target": exchanged(functional.l1_loss_backward)}
 
@@ -20,6 +21,7 @@ class L1Loss(TermwiseLoss):
 class MSELoss(TermwiseLoss):
     """L = mean of (x - t)^2.   input, target: the same shape."""
 
+    autocast = "mse_loss"
     function = staticmethod(functional.mse_loss)
     derivatives: ClassVar = {"input": functional.mse_loss_backward, "target": exchanged(functional.mse_loss_backward)}
 
@@ -27,6 +29,7 @@ class MSELoss(TermwiseLoss):
 class SmoothL1Loss(TermwiseLoss):
     """L = mean of d^2 / (2 beta) where |d| < beta, of |d| - beta / 2 elsewhere; d = x - t.   beta = 0: the L1 loss."""
 
+    autocast = "smooth_l1_loss"
     function = staticmethod(functional.smooth_l1_loss)
     derivatives: ClassVar = {
         "input": functional.smooth_l1_loss_backward,
@@ -45,6 +48,7 @@ class SmoothL1Loss(TermwiseLoss):
 class HuberLoss(TermwiseLoss):
     """L = mean of d^2 / 2 where |d| < delta, of delta (|d| - delta / 2) elsewhere; d = x - t."""
 
+    autocast = "huber_loss"
     function = staticmethod(functional.huber_loss)
     derivatives: ClassVar = {
         "input": functional.huber_loss_backward,

@@ -45,6 +45,10 @@ class Interpolation(Primitive):
     def backward(self, call: Any, grad: Tensor) -> Tensor:
         return functional.interpolate_backward(grad, call.shape, *call.how)
 
+    def autocast(self, input: Tensor, size: tuple[int, ...], scales: Any, mode: str, *rest: Any) -> str:
+        n = len(size)
+        return f"adaptive_avg_pool{n}d" if mode == "area" else f"upsample_{mode.removesuffix('-exact')}{n}d"
+
 
 _INTERPOLATION = Interpolation()
 

@@ -1,4 +1,5 @@
-"""Optimizers, under PyTorch's names: update rules as pure functions, thin classes over them; schedules; averages.
+"""Optimizers, under PyTorch's names: update rules as pure functions, thin classes over them; schedules; averages; the
+scaler of float16's losses.
 
 A rule `f` gives the new parameter and state, and `f_` does the same in place on many parameters at once.
 """
@@ -11,6 +12,7 @@ from modgrad.optim.adam import Adam, AdamW, adam, adam_
 from modgrad.optim.adamax import Adamax, adamax, adamax_
 from modgrad.optim.asgd import ASGD, asgd, asgd_
 from modgrad.optim.clipping import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
+from modgrad.optim.grad_scaler import GradScaler
 from modgrad.optim.lbfgs import LBFGS
 from modgrad.optim.lion import Lion, lion, lion_
 from modgrad.optim.muon import Muon, muon
@@ -33,6 +35,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "GradScaler",
     "Lion",
     "Muon",
     "NAdam",

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from modgrad.graph import Module
+from modgrad.graph.mode import mode
 from modgrad.optim.optimizer import NOTES
 from modgrad.step import state as states
 from modgrad.step.program import PureStep
@@ -26,7 +27,8 @@ class Binding:
 
     It no longer holds when a parameter, buffer or optimizer's state has been replaced or converted, a module replaced,
     an attribute of a module changed, as by train(), eval() or a new p of Dropout, or a tensor that is one, something
-    frozen, or a flag of the optimizer changed. The optimizer's numbers may change freely, unless one becomes 0 or was.
+    frozen, or a flag of the optimizer changed; or inside another `autocast`. The optimizer's numbers may change freely,
+    unless one becomes 0 or was.
     """
 
     def __init__(self, step: TrainingStep) -> None:
@@ -40,6 +42,7 @@ class Binding:
         self.programs: dict[Any, Any] = {}  # by batch
         self.constants: list[tuple[Tensor, int]] = []  # tensors whose values the programs hold, and their versions
         self.seen: set[Any] = set()  # kinds of batches, whatever their size
+        self.autocast = _autocast(step)
         # The optimizer's numbers, and all else in its groups.
         self._groups = step.optimizer.param_groups
         self._hypers = states.hypers(step.optimizer)
@@ -68,7 +71,7 @@ class Binding:
 
     def holds(self) -> bool:
         """Whether all is as it was. Brings the numbers, and the sums of gradients, up to date."""
-        if self._group_values() != self._values and not self._follow():
+        if self.autocast != _autocast(self.step) or (self._group_values() != self._values and not self._follow()):
             return False
         memories = self.step.optimizer.state.values()
         if len(memories) != len(self._memories) or not all(map(is_, memories, self._memories)):
@@ -204,6 +207,11 @@ class Binding:
             return loss
 
         return run
+
+
+def _autocast(step: TrainingStep) -> Any:
+    """In which dtypes model and criterion run."""
+    return step.autocast, None if mode.autocast is None else mode.autocast.dtypes
 
 
 def _value(number: Any) -> Any:

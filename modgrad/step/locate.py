@@ -13,6 +13,7 @@ from torch.fx import Node
 from torch.fx.traceback import annotate, preserve_node_meta
 
 from modgrad.graph import Module
+from modgrad.graph.autocast import Cast
 from modgrad.graph.mode import switched
 
 _KEY = "modgrad"
@@ -34,13 +35,13 @@ def paths(roots: dict[str, Module]) -> Paths:
 def locating(names: Paths) -> Iterator[None]:
     """Inside, operations that are traced carry where they came from."""
 
-    def locate(module: Module) -> Located:
+    def locate(module: Module, runs: Any) -> Located:
         path = names.get(id(module))
         kind = type(module).__name__
         if path is None:  # an operator, as in x + y: it belongs to the module whose forward is running
             owner = running(names)
             path = "" if owner is None else names[id(owner)]
-        return Located(module, f"{path} ({kind})" if path else kind)
+        return Located(runs, f"{path} ({kind})" if path else kind)
 
     with preserve_node_meta(), switched(locate=locate):
         yield
@@ -112,7 +113,8 @@ def _module_of(frame: FrameType, names: Paths) -> Any:
     if code.co_name not in _METHODS or not code.co_argcount:
         return None
     module = frame.f_locals.get(code.co_varnames[0])
-    module = getattr(module, "_module", module)
+    while isinstance(module, (Located, Cast)):
+        module = module._module
     return module if id(module) in names else None
 
 

@@ -75,7 +75,8 @@ class PureStep:
         seed = state[RANDOMNESS]["seed"] if RANDOMNESS in state else None
         drawing: Any = switched(randomness=_Unseeded()) if seed is None else Randomness(seed)
         with Tracing(), replaced([step.model, step.criterion], pairs), drawing:
-            loss = step.criterion(step.model(*inputs), target)
+            with step.casting():
+                loss = step.criterion(step.model(*inputs), target)
             refuse_unfit(loss)
             if COUNT in state:
                 with at("accumulation"), switched(computing=True):

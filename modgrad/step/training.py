@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from modgrad.graph import Module, Parameter, Randomness, no_grad
+from modgrad.graph import Module, Parameter, Randomness, autocast, no_grad
 from modgrad.graph.call import is_variable, plain
 from modgrad.graph.errors import describe
 from modgrad.graph.walk import backward
@@ -47,6 +48,9 @@ class TrainingStep:
         compiled. None: eagerly from torch's generator, as in any loop; a traced or compiled step, which can have no
         hidden generator, takes a seed from torch's generator when it is made.
 
+    autocast: torch.bfloat16 runs model and criterion inside `nn.autocast(torch.bfloat16)`; parameters, gradients and
+        update stay as they are. None: as the call finds it.
+
     The step owns the gradients: none is left afterwards, but for sums that are still to be added to. Model and
     optimizer keep all other state, which is current after every step.
     """
@@ -62,6 +66,7 @@ class TrainingStep:
         *,
         fuse_update: bool = False,
         seed: int | None = None,
+        autocast: torch.dtype | None = None,
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
@@ -89,7 +94,13 @@ class TrainingStep:
                 "TrainingStep(fuse_update=True, clip=...): the norm of all gradients is known only when the last one "
                 "is there, so no parameter could be updated before. Leave one of the two out"
             )
+        if autocast is torch.float16:
+            raise ValueError(
+                "TrainingStep(autocast=torch.float16): small gradients would become 0. Write torch.bfloat16; or a loop "
+                "of your own, with nn.autocast and an optim.GradScaler"
+            )
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
+        self.autocast = autocast
         self.clip, self.accumulate, self.scheduler, self.fuse_update = clip, accumulate, scheduler, fuse_update
         # What traced randomness is drawn from: (seed, number of the step). None while nothing needs it.
         self.randomness: Tensor | None = None if seed is None else torch.tensor([seed, 0])
@@ -122,7 +133,8 @@ class TrainingStep:
         return self._train(inputs, target, last)
 
     def _train(self, inputs: tuple[Any, ...], target: Any, last: bool) -> Tensor:
-        loss = self.criterion(self.model(*inputs), target)
+        with self.casting():
+            loss = self.criterion(self.model(*inputs), target)
         refuse_unfit(loss)
         value: Tensor = plain(loss)
         gradient = None if self.accumulate == 1 else torch.full_like(value, 1 / self.accumulate)
@@ -145,11 +157,15 @@ class TrainingStep:
         try:
             self.model.eval()
             self.criterion.eval()
-            with no_grad():
+            with no_grad(), self.casting():
                 return plain(self.criterion(self.model(*inputs), target))
         finally:
             for module, before in zip(modules, training, strict=True):
                 module.training = before
+
+    def casting(self) -> AbstractContextManager[Any]:
+        """What model and criterion run inside."""
+        return nullcontext() if self.autocast is None else autocast(self.autocast)
 
     @property
     def state(self) -> states.State:

@@ -105,6 +105,8 @@ class RReLU(Primitive):
 class PReLU(Primitive):
     """y = x where x > 0, else w x.   weight: of num_parameters, 1 for all or one for each channel of (N, C, ...)."""
 
+    autocast = "prelu"
+
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         self.num_parameters, self.init = num_parameters, init

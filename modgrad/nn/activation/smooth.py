@@ -50,6 +50,7 @@ class LogSigmoid(OfInput):
 class Softplus(WithOptions):
     """y = ln(1 + e^(beta x)) / beta; x itself where beta x > threshold."""
 
+    autocast = "softplus"
     function = staticmethod(functional.softplus)
     derivative = staticmethod(functional.softplus_backward)
     derivative_ = staticmethod(functional.softplus_backward_)

@@ -43,6 +43,7 @@ class _AlongDim(Primitive):
 class Softmax(_AlongDim):
     """y_i = e^x_i / sum_j e^x_j along `dim`."""
 
+    autocast = "softmax"
     function = staticmethod(functional.softmax)
     derivative = staticmethod(functional.softmax_backward)
 
@@ -50,6 +51,7 @@ class Softmax(_AlongDim):
 class Softmin(_AlongDim):
     """y_i = e^-x_i / sum_j e^-x_j along `dim`."""
 
+    autocast = "softmax"
     function = staticmethod(functional.softmin)
     derivative = staticmethod(functional.softmin_backward)
 
@@ -57,6 +59,7 @@ class Softmin(_AlongDim):
 class LogSoftmax(_AlongDim):
     """y_i = x_i - log sum_j e^x_j along `dim`."""
 
+    autocast = "log_softmax"
     function = staticmethod(functional.log_softmax)
     derivative = staticmethod(functional.log_softmax_backward)
 
@@ -64,6 +67,7 @@ class LogSoftmax(_AlongDim):
 class Softmax2d(_AlongDim):
     """Softmax over the channels at each place of an image.   input (N, C, H, W) or (C, H, W)."""
 
+    autocast = "softmax"
     function = staticmethod(functional.softmax)
     derivative = staticmethod(functional.softmax_backward)
 

@@ -21,6 +21,8 @@ class GroupNorm(Normalization):
     num_channels groups: over each channel, as InstanceNorm.
     """
 
+    autocast = "group_norm"
+
     def __init__(
         self,
         num_groups: int,

@@ -40,6 +40,8 @@ class LayerNorm(OverLast):
     normalized_shape.   input (..., *normalized_shape), weight and bias of normalized_shape.
     """
 
+    autocast = "layer_norm"
+
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -86,6 +88,8 @@ class RMSNorm(OverLast):
     input (..., *normalized_shape), weight of normalized_shape. eps: if None, the distance from 1 to the next number of
     the kind that is computed with: float64's for float64, else float32's.
     """
+
+    autocast = "rms_norm"
 
     def __init__(
         self,

@@ -34,6 +34,9 @@ class LocalResponseNorm(Primitive):
         (input,) = call.saved
         return functional.local_response_norm_backward(grad, input, self.size, self.alpha, self.beta, self.k)
 
+    def autocast(self, input: Tensor) -> str:
+        return "local_response_norm" if input.dim() == 3 else "local_response_norm_of_images"
+
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 

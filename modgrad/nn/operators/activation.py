@@ -20,6 +20,8 @@ _torch: Any = torch
 class PReLUOf(Primitive):
     """PReLU of a weight that is an input: a Variable, another layer's parameter, or a plain tensor."""
 
+    autocast = "prelu"
+
     def forward(self, call: Any, input: Tensor, weight: Tensor) -> Tensor:
         activation.check_prelu("prelu", input, weight)
         call.save(input, weight)

@@ -13,6 +13,8 @@ from modgrad.graph import Primitive
 class Affine(Primitive):
     """x W^T + b.   x (..., I), W (O, I), b (O) or None."""
 
+    autocast = "linear"
+
     def forward(self, call: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         call.save(input if call.wants(1) else None, weight if call.wants(0) else None)
         return functional.linear(input, weight, bias)

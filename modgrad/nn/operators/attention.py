@@ -17,6 +17,8 @@ from modgrad.nn.dropout import drawn_mask
 class ScaledDotProductAttention(Primitive):
     """softmax(Q K^T scale + mask) V. Keeps its inputs, the output and a number for each query, no matrix of L x S."""
 
+    autocast = "scaled_dot_product_attention"
+
     def forward(
         self,
         call: Any,

@@ -13,6 +13,8 @@ from modgrad.graph import Primitive
 class Normalize(Primitive):
     """y = x / max(n, eps), with n the p-norm along dim."""
 
+    autocast = "normalize"
+
     def forward(self, call: Any, input: Tensor, p: float, dim: Any, eps: float) -> Tensor:
         output, norm = functional.normalize(input, p, dim, eps)
         call.how = p, dim, eps

@@ -22,6 +22,8 @@ _MATRIX, _BATCH = 2, 3  # how many dimensions they have
 class MatMul(Primitive):
     """Matrix product of the last two dimensions; vectors and broadcast leading dimensions as in torch.matmul."""
 
+    autocast = "matmul"
+
     def forward(self, call: Any, input: Tensor, other: Tensor) -> Tensor:
         call.save(input if call.wants(1) else None, other if call.wants(0) else None)
         call.shapes = input.shape, other.shape
@@ -45,6 +47,8 @@ class Cdist(Formula, function=functional.cdist):
 
 
 _MATMUL, _CROSS, _CDIST = MatMul(), Cross(), Cdist()
+_MATVEC, _DOT = MatMul(), MatMul()
+_MATVEC.autocast, _DOT.autocast = "mv", "dot"
 
 
 @operator(torch.matmul, _T.matmul, _T.__matmul__, torch.linalg.matmul)
@@ -82,14 +86,14 @@ def _bmm(input: Any, mat2: Any) -> Any:
 @operator(torch.mv, _T.mv)
 def _mv(input: Any, vec: Any) -> Any:
     _check("mv", input, _MATRIX, vec, 1)
-    return _MATMUL(input, vec)
+    return _MATVEC(input, vec)
 
 
 @operator(torch.dot, _T.dot, torch.vdot, _T.vdot)
 def _dot(input: Any, tensor: Any = None, *, other: Any = None) -> Any:
     other = tensor if other is None else other
     _check("dot", input, 1, other, 1)
-    return _MATMUL(input, other)
+    return _DOT(input, other)
 
 
 def _mixed(input: Any, product: Any, beta: float, alpha: float) -> Any:

@@ -20,9 +20,15 @@ _PADDINGS = ("zeros", "border", "reflection")
 class GridSample(Primitive):
     """The input at the places of a grid. Keeps the grid, and the input if the grid's gradient is wanted."""
 
+    autocast = "grid_sampler"
+
     def forward(
         self, call: Any, input: Tensor, grid: Tensor, mode: str, padding_mode: str, align_corners: bool
     ) -> Tensor:
+        if input.dtype != grid.dtype:
+            raise TypeError(
+                f"grid_sample: the input is {input.dtype}, the grid {grid.dtype}: write grid.to({input.dtype})"
+            )
         call.save(input if call.wants(1) else None, grid)
         call.shape, call.how = input.shape, (mode, padding_mode, align_corners)
         return functional.grid_sample(input, grid, *call.how)
@@ -38,6 +44,8 @@ class GridSample(Primitive):
 
 class AffineGrid(Primitive):
     """The places that affine maps take those of an image to. Keeps nothing."""
+
+    autocast = "affine_grid"
 
     def forward(self, call: Any, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
         call.how = size, align_corners
@@ -67,8 +75,6 @@ def grid_sample(
         )
     if mode == "bicubic" and n != 2:
         raise NotImplementedError("grid_sample(mode='bicubic'): for an input (N, C, H, W) only")
-    if input.dtype != grid.dtype:
-        raise TypeError(f"grid_sample: the input is {input.dtype}, the grid {grid.dtype}: write grid.to({input.dtype})")
     return _GRID_SAMPLE(input, grid, mode, padding_mode, bool(align_corners))
 
 

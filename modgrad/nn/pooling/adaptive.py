@@ -65,6 +65,7 @@ class AdaptiveAvgPool2d(AdaptiveAvgPool):
 
 class AdaptiveAvgPool3d(AdaptiveAvgPool):
     __doc__ = (AdaptiveAvgPool.__doc__ or "").replace("be.", "be.   input (N, C, D, H, W) or (C, D, H, W).")
+    autocast = "adaptive_avg_pool3d"
     dims: ClassVar[int] = 3
 
 
@@ -102,4 +103,5 @@ class AdaptiveMaxPool2d(AdaptiveMaxPool):
 
 class AdaptiveMaxPool3d(AdaptiveMaxPool):
     __doc__ = (AdaptiveMaxPool.__doc__ or "").replace("be.", "be.   input (N, C, D, H, W) or (C, D, H, W).")
+    autocast = "adaptive_max_pool3d"
     dims: ClassVar[int] = 3

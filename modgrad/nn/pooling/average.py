@@ -94,4 +94,5 @@ class AvgPool2d(AvgPool):
 
 class AvgPool3d(AvgPool):
     __doc__ = (AvgPool.__doc__ or "").replace("window.", "window.   input (N, C, D, H, W) or (C, D, H, W).")
+    autocast = "avg_pool3d"
     dims: ClassVar[int] = 3

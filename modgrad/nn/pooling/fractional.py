@@ -76,9 +76,11 @@ class FractionalMaxPool(Pooling):
 
 class FractionalMaxPool2d(FractionalMaxPool):
     __doc__ = (FractionalMaxPool.__doc__ or "").replace("2014.", "2014.\n\n    input (N, C, H, W) or (C, H, W).")
+    autocast = "fractional_max_pool2d"
     dims: ClassVar[int] = 2
 
 
 class FractionalMaxPool3d(FractionalMaxPool):
     __doc__ = (FractionalMaxPool.__doc__ or "").replace("2014.", "2014.\n\n    input (N, C, D, H, W) or (C, D, H, W).")
+    autocast = "fractional_max_pool3d"
     dims: ClassVar[int] = 3

@@ -79,6 +79,9 @@ class MaxPool3d(MaxPool):
     __doc__ = (MaxPool.__doc__ or "").replace("window.", "window.   input (N, C, D, H, W) or (C, D, H, W).")
     dims: ClassVar[int] = 3
 
+    def autocast(self, input: Tensor) -> str:
+        return "" if self.return_indices else "max_pool3d"
+
 
 class MaxUnpool(Pooling):
     """Values put back to the places that max pooling took them from, with 0 at all others.
@@ -135,14 +138,17 @@ class MaxUnpool(Pooling):
 
 class MaxUnpool1d(MaxUnpool):
     __doc__ = MaxUnpool.__doc__
+    autocast = "max_unpool2d"
     dims: ClassVar[int] = 1
 
 
 class MaxUnpool2d(MaxUnpool):
     __doc__ = MaxUnpool.__doc__
+    autocast = "max_unpool2d"
     dims: ClassVar[int] = 2
 
 
 class MaxUnpool3d(MaxUnpool):
     __doc__ = MaxUnpool.__doc__
+    autocast = "max_unpool3d"
     dims: ClassVar[int] = 3

@@ -36,6 +36,9 @@ class PowerPool(Pooling):
         input, output = call.saved
         return functional.lp_pool_backward(grad, input, output, *self._how)
 
+    def autocast(self, input: Tensor) -> str:
+        return f"lp_pool{self.dims}d"
+
     def __repr__(self) -> str:
         return self._name
 

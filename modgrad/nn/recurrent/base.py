@@ -79,6 +79,7 @@ class Direction(Recurrence):
     def __init__(self, mode: str, parameters: dict[str, Any], order: Order) -> None:
         super().__init__()
         self.mode, self.order = mode, order
+        self.autocast = {"LSTM": "lstm", "GRU": "gru"}.get(mode, "rnn")
         self._parameter_names.update(dict.fromkeys(parameters))
         self.__dict__.update({"bias_ih": None, "bias_hh": None} | parameters)  # they have their owner
 

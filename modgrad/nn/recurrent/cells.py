@@ -104,6 +104,8 @@ class RNNCell(RNNCellBase, Step):
     input (N, input_size), hx: h (N, hidden_size), zeros if left out; both of one dimension less for one sequence.
     """
 
+    autocast = "rnn_tanh_cell"
+
     def __init__(
         self,
         input_size: int,
@@ -131,6 +133,8 @@ class GRUCell(RNNCellBase, Step):
 
     mode = "GRU"
 
+    autocast = "gru_cell"
+
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
     ) -> None:
@@ -146,6 +150,8 @@ class LSTMCell(RNNCellBase, Step):
 
     mode = "LSTM"
     states = 2
+
+    autocast = "lstm_cell"
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
