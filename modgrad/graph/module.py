@@ -6,18 +6,19 @@ full speed; three ordered sets of names say which attribute is what.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
-from modgrad.graph import errors
+from modgrad.graph import errors, state
 from modgrad.graph.call import is_variable
 from modgrad.graph.hooks import THERE, Hook, Hooks, RemovableHandle, due, register
 from modgrad.graph.hooks import call as call_with_hooks
 from modgrad.graph.mode import mode
-from modgrad.graph.tensors import Incompatible, conversion, convert, load
+from modgrad.graph.tensors import conversion, convert
 from modgrad.graph.variable import Parameter
 
 _plainly = torch._C.DisableTorchFunctionSubclass
@@ -54,6 +55,7 @@ class Module:
     training: bool
     _recomputed = False  # whether marked by `nn.recompute`
     _hooks: Hooks | None = None
+    _added_to_state: ClassVar[dict[str, int]] = {}  # what PyTorch's layer saves only since this version of itself
     _parameter_names: dict[str, None]
     _buffer_names: dict[str, bool]  # name -> persistent
     _module_names: dict[str, None]
@@ -239,29 +241,27 @@ class Module:
 
     # Saved state
 
-    def _state(self) -> Iterator[tuple[str, Tensor]]:
-        for path, module in self.named_modules(remove_duplicate=False):
-            names = [*module._parameter_names, *(n for n, persistent in module._buffer_names.items() if persistent)]
-            for name in names:
-                value = module.__dict__[name]
-                if value is not None:
-                    yield (f"{path}.{name}" if path else name), value
+    def state_dict(
+        self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False
+    ) -> OrderedDict[str, Tensor]:
+        """Every parameter and persistent buffer by dotted name, as plain tensors that share storage with them.
 
-    def state_dict(self, prefix: str = "") -> dict[str, Tensor]:
-        """Every parameter and persistent buffer by dotted name, as plain tensors that share storage with them."""
-        with _plainly():
-            return {prefix + name: value.detach() for name, value in self._state()}
+        destination: a dict to enter them in, which is given back. prefix: goes before each name. keep_vars: the
+        parameters themselves, in place of plain tensors.
+        """
+        return state.give(self, destination, prefix, keep_vars)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False
-    ) -> Incompatible:
+    ) -> state.Incompatible:
         """Copy values in by name. Everything is checked before anything is changed.
 
         strict: whether missing or unexpected names raise. A shape that differs always raises.
         assign: take the given tensors themselves, with their dtype and device, in place of copying their values: for
-            modules on device meta. Parameters are new objects then, so make the optimizer afterwards.
+            modules on device meta. Parameters are new objects where they were on another device, so make the optimizer
+            afterwards.
         """
-        return load(self, state_dict, strict, assign)
+        return state.take(self, state_dict, strict, assign)
 
     # Changing all at once
 

@@ -247,9 +247,12 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
 
 
 def linear_and_bias_(weight: Tensor, bias: Tensor | None) -> None:
-    """What PyTorch's Linear and convolutions start from: U(-k, k) with k = 1 / sqrt(fan_in), for both."""
+    """What PyTorch's Linear and convolutions start from: U(-k, k) with k = 1 / sqrt(fan_in), for both.
+
+    A bias of what sums over nothing is 0; PyTorch's convolutions leave it as the memory was.
+    """
     if weight.numel() > 0:
         kaiming_uniform_(weight, a=math.sqrt(5))
-    if bias is not None and fan_in(weight) > 0:
-        bound = 1 / math.sqrt(fan_in(weight))
+    if bias is not None:
+        bound = 1 / math.sqrt(fan_in(weight)) if fan_in(weight) > 0 else 0
         uniform_(bias, -bound, bound)

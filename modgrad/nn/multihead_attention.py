@@ -131,9 +131,6 @@ class MultiheadAttention(Module):
         )
         return output.transpose(0, 1) if first else output, attention
 
-    def extra_repr(self) -> str:
-        return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}"
-
 
 def multi_head_attention(
     query: Any,

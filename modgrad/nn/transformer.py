@@ -136,7 +136,7 @@ class _Stack(Module):
         super().__init__()
         self.layers = ModuleList(copy.deepcopy(layer) for _ in range(num_layers))
         self.num_layers = num_layers
-        self.add_module("norm", norm)
+        self.norm = norm
 
     def _through(self, x: Any, *rest: Any) -> Any:
         for layer in self.layers:
@@ -275,10 +275,23 @@ class Transformer(Module):
         )
 
 
+_RELU, _GELU = ReLU(), GELU()
+
+
+def relu(input: Any) -> Any:
+    return _RELU(input)
+
+
+def gelu(input: Any) -> Any:
+    return _GELU(input)
+
+
+_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": relu, "gelu": gelu}  # no part of what a layer shows of itself
+
+
 def _activation(activation: Activation) -> Callable[[Any], Any]:
     if not isinstance(activation, str):
         return activation
-    known: dict[str, Callable[[Any], Any]] = {"relu": ReLU(), "gelu": GELU()}
-    if activation not in known:
+    if activation not in _ACTIVATIONS:
         raise ValueError(f'activation={activation!r}: expected "relu", "gelu" or a function of a tensor')
-    return known[activation]
+    return _ACTIVATIONS[activation]

@@ -67,7 +67,7 @@ def test_state_goes_both_ways() -> None:
         assert torch.equal(mine.state_dict()[name], value)
     assert all(type(value) is Tensor for value in mine.state_dict().values())
     twin.load_state_dict(OrderedDict(mine.state_dict()))
-    assert mine.state_dict("net.").keys() == {"net." + name for name in mine.state_dict()}
+    assert mine.state_dict(prefix="net.").keys() == {"net." + name for name in mine.state_dict()}
     mine.state_dict()["scale"].fill_(7)
     assert mine.scale.tolist() == [7.0, 7.0], "it shares storage, as PyTorch's does"
 
@@ -96,6 +96,78 @@ def test_load_state_dict_checks_before_it_changes_anything() -> None:
         mine.load_state_dict([1])  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="scale: expected a tensor, got int"):
         mine.load_state_dict({"scale": 1}, strict=False)  # type: ignore[dict-item]
+
+
+def test_state_dict_as_pytorch_gives_it() -> None:
+    mine = Net()
+    given = mine.state_dict()
+    assert type(given) is OrderedDict
+    destination: dict[str, Any] = {"before": 1}
+    assert mine.state_dict(destination=destination, prefix="net.", keep_vars=True) is destination
+    assert list(destination) == ["before", *("net." + name for name in given)]
+    assert destination["net.scale"] is mine.scale
+    assert destination["net.mean"] is mine.mean
+    assert repr(mine.load_state_dict(given)) == "<All keys matched successfully>"
+    assert "missing_keys=['scale'" in repr(mine.load_state_dict({}, strict=False))
+
+
+def test_tensors_of_autograd_and_parameters_are_taken_by_value() -> None:
+    mine, twin = Net(), Twin()
+    with torch.no_grad():
+        twin.scale.fill_(3)
+    mine.load_state_dict(twin.state_dict(keep_vars=True))
+    assert mine.scale.tolist() == [3.0, 3.0]
+    other = Net()
+    mine.scale.data.fill_(4)
+    other.load_state_dict(mine.state_dict(keep_vars=True), assign=True)
+    assert other.scale is not mine.scale
+    assert other.scale.tolist() == [4.0, 4.0]
+    other.load_state_dict(twin.state_dict(keep_vars=True), assign=True)
+    assert not other.scale.requires_grad
+    assert type(other.state_dict()["scale"]) is Tensor
+
+
+def test_assigning_takes_the_tensors_over() -> None:
+    mine, optimized = Net(), None
+    mine.scale.grad_f = False
+    mine(torch.ones(1, 3)).sum().backward()
+    optimized = mine.body[0].weight
+    given = Net().double().state_dict()
+    assert mine.load_state_dict(given, assign=True) == ([], [])
+    assert mine.body[0].weight is optimized, "optimizers hold it"
+    assert optimized.grad_v is None, "which was of the earlier dtype"
+    assert not mine.scale.grad_f
+    for name, value in mine.state_dict().items():
+        assert value.dtype is given[name].dtype
+        assert value.data_ptr() == given[name].data_ptr()
+    with pytest.raises(RuntimeError, match=r"scale: a parameter needs a floating-point tensor, was given torch.int64"):
+        mine.load_state_dict({**given, "scale": torch.ones(2, dtype=torch.int64)}, assign=True)
+
+
+def test_what_is_on_meta_takes_values_by_assignment_only() -> None:
+    mine, given = Net().to("meta"), Net().state_dict()
+    mine.many[1].weight = mine.many[0].weight
+    with pytest.raises(RuntimeError, match=r"scale: is on the meta device, which holds no values: write assign=True"):
+        mine.load_state_dict(given)
+    mine.load_state_dict(given, assign=True)
+    assert mine.many[1].weight is mine.many[0].weight, "still tied"
+    mine.scratch = torch.zeros(1)  # which no state_dict has
+    mine(torch.ones(1, 3)).sum().backward()
+    assert torch.equal(mine.scale.detach(), given["scale"])
+
+
+def test_what_older_files_have_not_or_have_otherwise() -> None:
+    """The count of batches is of version 2 of PyTorch's BatchNorm, and scalars had one dimension once."""
+    mine, twin = nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2)
+    state = twin.state_dict()
+    assert state._metadata[""]["version"] == 2
+    del state["num_batches_tracked"]
+    for module in (mine, twin):
+        with pytest.raises(RuntimeError, match="num_batches_tracked"):
+            module.load_state_dict(state)
+        assert module.load_state_dict(dict(state)) == ([], []), "nothing is known of its version"
+        assert module.load_state_dict({**state, "num_batches_tracked": torch.tensor([3])}) == ([], [])
+        assert module.num_batches_tracked.item() == 3
 
 
 def test_assignment() -> None:

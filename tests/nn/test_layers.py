@@ -1,53 +1,11 @@
-"""What layers do beyond the contract: initial values, running statistics, arguments that differ in kind."""
+"""What layers do beyond the contract: running statistics, arguments that differ in kind."""
 
 from __future__ import annotations
-
-import inspect
-from typing import Any
 
 import pytest
 import torch
 
 from modgrad import nn
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda n: n.Linear(7, 5),
-        lambda n: n.Linear(7, 5, bias=False, dtype=torch.float64),
-        lambda n: n.Linear(0, 5) if n is nn else _silent(lambda: n.Linear(0, 5)),
-        lambda n: n.Conv2d(3, 5, 3),
-        lambda n: n.Conv2d(4, 6, (2, 3), groups=2, bias=False),
-        lambda n: n.Conv1d(4, 6, 3, dtype=torch.float64),
-        lambda n: n.Conv3d(2, 3, (1, 2, 3), bias=False),
-        lambda n: n.ConvTranspose1d(4, 6, 3, groups=2),
-        lambda n: n.ConvTranspose2d(3, 5, (2, 3)),
-        lambda n: n.ConvTranspose3d(3, 2, 2, bias=False),
-        lambda n: n.BatchNorm2d(4),
-        lambda n: n.LayerNorm((2, 3), dtype=torch.float64),
-        lambda n: n.LayerNorm(4, bias=False),
-        lambda n: n.Embedding(5, 3),
-        lambda n: n.Embedding(5, 3, padding_idx=-1, dtype=torch.float64),
-        lambda n: n.LSTM(3, 4, 2, bidirectional=True),
-        lambda n: n.LSTM(3, 4, bias=False, dtype=torch.float64),
-    ],
-)
-def test_initial_values_are_pytorchs_for_the_same_seed(make: Any) -> None:
-    torch.manual_seed(3)
-    twin = make(torch.nn)
-    torch.manual_seed(3)
-    mine = make(nn)
-    assert mine.state_dict().keys() == twin.state_dict().keys()
-    for name, value in twin.state_dict().items():
-        if value.numel() and not (name == "bias" and mine.weight.numel() == 0):
-            assert torch.equal(mine.state_dict()[name], value)
-            assert mine.state_dict()[name].dtype is value.dtype
-
-
-def _silent(make: Any) -> Any:
-    with pytest.warns(UserWarning, match="zero-element"):
-        return make()
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.7, None])
@@ -137,43 +95,6 @@ def test_kinks_as_in_pytorch() -> None:
             ours.backward(upstream)
             its.backward(upstream)
             torch.testing.assert_close(mine.grad_v, theirs.grad, equal_nan=True)
-
-
-def arguments(layer: Any) -> list[tuple[str, Any]]:
-    """Names and defaults, without *args and **kwargs."""
-    parameters = inspect.signature(layer).parameters.values()
-    names = [(p.name, p.default) for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    # Where the default is a function of PyTorch's, here it is that function's name.
-    return [(name, default.__name__ if inspect.isfunction(default) else default) for name, default in names]
-
-
-def test_arguments_are_pytorchs() -> None:
-    """By name, order and default: a model is ported by changing the import. (What PyTorch adds later is not asked.)"""
-    own = {"Buffer", "Parameter"}  # a tensor is needed, and grad_f stands for PyTorch's switch
-    for name in set(vars(nn)) - own:
-        mine, twin = getattr(nn, name), getattr(torch.nn, name, None)
-        if twin is None or not isinstance(mine, type):
-            continue
-        known, theirs = arguments(mine), arguments(twin)
-        if name == "LSTM":  # whose own signature says nothing
-            theirs = [(n, None if n in ("device", "dtype") else d) for n, d in arguments(torch.nn.RNNBase)[1:]]
-        assert known[: len(theirs)] == theirs, name
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda n: n.GELU("tanh"),
-        lambda n: n.Dropout(0.2, inplace=True),
-        lambda n: n.LayerNorm(4),
-        lambda n: n.LayerNorm([2, 3], 1e-3, elementwise_affine=False),
-        lambda n: n.Embedding(5, 3),
-        lambda n: n.Embedding(5, 3, -1, 2.0, 1.0, True),
-        lambda n: n.Embedding.from_pretrained(torch.ones(2, 3), padding_idx=0),
-    ],
-)
-def test_repr_is_pytorchs(make: Any) -> None:
-    assert repr(make(nn)) == repr(make(torch.nn))
 
 
 def test_layer_norm_keeps_and_computes_no_more_than_is_wanted() -> None:

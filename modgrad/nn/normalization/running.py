@@ -32,6 +32,7 @@ class WithRunningStatistics(Normalization):
     are the running ones, where there are any.
     """
 
+    _added_to_state: ClassVar = {"num_batches_tracked": 2}
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
