@@ -39,7 +39,7 @@ _CUDA = {
 }
 
 # What PyTorch makes of several operations, by what comes out of them. WIDEST: products in the lower dtype, and the rest
-# in the widest dtype that came in. STATE: products in the lower dtype, which meet a recurrent layer's state, h or c, and
+# in the widest dtype that came in. STATE: products in the lower dtype, which meet a layer's state, h or c, and
 # all that comes out has its dtype. CELL: the same, but that h, which is projected, is a product itself.
 _MADE_OF_SEVERAL = {
     "cpu": {
