@@ -35,7 +35,7 @@ EXCEPTIONS = {
     "FractionalMaxPool2d-ratio": "draws in the dtype that it computes in, PyTorch's in the input's",
     "FractionalMaxPool3d-ratio": "the same",
 }
-# State that is rounded at other places in each step, and goes into the next; here in the lower dtype, in PyTorch's where
+# State that is rounded at other places in each step, and goes into the next; here in the lower dtype, PyTorch's where
 # an operation of its many is. Measured against float64 both are as far off, up to 0.04 of GRU's outputs, so that
 # PyTorch's values are no measure of these: float64's are, and how far PyTorch's are from them.
 OVER_STEPS = ("GRU-", "LSTM-packed", "LSTM-projected")
