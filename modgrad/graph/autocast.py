@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from modgrad.graph.call import is_parameter
-from modgrad.graph.lists import LISTS, LOWER, NAMED, OTHER_NAMES, PROMOTE, REFUSED, WIDEST
+from modgrad.graph.lists import CELL, LISTS, LOWER, NAMED, OTHER_NAMES, PROMOTE, REFUSED, STATE, WIDEST
 from modgrad.graph.mode import mode, switched
 
 AS_GIVEN = "as given"  # an operation that was told its dtype
@@ -153,9 +153,12 @@ class Cast:
 
     backward_ = parameter_gradients_ = None
 
-    def __init__(self, module: Any, device_type: str, dtype: torch.dtype, given: torch.dtype | None) -> None:
+    def __init__(
+        self, module: Any, device_type: str, dtype: torch.dtype, given: torch.dtype | None, since: int = 0
+    ) -> None:
         self._module, self._device_type, self._dtype = module, device_type, dtype
         self._given = given  # what the outputs are cast to; None for nothing
+        self._since = since  # the first output that is
         self._inputs: list[torch.dtype | None] = []
         self._outputs: list[torch.dtype | None] = []
 
@@ -179,7 +182,8 @@ class Cast:
         several = isinstance(output, (tuple, list))
         outputs = [*output] if several else [output]
         self._outputs = [y.dtype if isinstance(y, Tensor) else None for y in outputs]
-        outputs = [y.to(self._given) if self._concerns(y) else y for y in outputs]
+        since = self._since % len(outputs)
+        outputs[since:] = [y.to(self._given) if self._concerns(y) else y for y in outputs[since:]]
         return tuple(outputs) if several else outputs[0]
 
     def backward(self, call: Any, *grads: Any) -> Any:
@@ -262,9 +266,11 @@ def cast(module: Any, values: list[Any]) -> Any:
             target = _widest(tensors, device_type, lower)
         elif kind == WIDEST:
             target, given = lower, _widest(values, device_type, lower)
+        elif kind in (STATE, CELL):
+            target, given = lower, _widest(values[-1:], device_type, lower)
         if all(x.dtype is target for x in tensors if _is_eligible(x, device_type)):
             return module
-    return Cast(module, device_type, target, given)
+    return Cast(module, device_type, target, given, -1 if kind == CELL else 0)
 
 
 def _list_of(operation: str, device_type: str) -> str | None:

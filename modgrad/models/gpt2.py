@@ -45,6 +45,8 @@ GPT2_CONFIGS = {
 class Conv1D(nn.Primitive):
     """y = x W + b: a linear layer with its weight transposed, as published.   x (..., I), weight (I, O), bias (O)."""
 
+    autocast = "addmm"
+
     def __init__(self, in_features: int, out_features: int, std: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(nn.init.normal_(torch.empty(in_features, out_features), std=std))

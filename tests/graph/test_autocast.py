@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -16,12 +18,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
 from modgrad import nn
-from modgrad.graph.lists import _MADE_OF_SEVERAL, FLOAT32, LISTS, LOWER, PROMOTE, REFUSED, WIDEST
+from modgrad.graph.lists import _MADE_OF_SEVERAL, CELL, FLOAT32, LISTS, LOWER, PROMOTE, REFUSED, STATE, WIDEST
 from modgrad.graph.tracing import Tracing, substituted
 from tests.cases import CASES, Case
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:Using padding='same' with even kernel", "ignore:Mismatch dtype between input and weight"
+    "ignore:Using padding='same' with even kernel",
+    "ignore:Mismatch dtype between input and weight",
+    "ignore:LSTM with projections is not supported with oneDNN",
 )
 LOW = torch.bfloat16
 # Where PyTorch does not do what it does elsewhere, or cannot be compared.
@@ -31,12 +35,20 @@ EXCEPTIONS = {
     "FractionalMaxPool2d-ratio": "draws in the dtype that it computes in, PyTorch's in the input's",
     "FractionalMaxPool3d-ratio": "the same",
 }
+# State that is rounded at other places in each step, and goes into the next; here in the lower dtype, PyTorch's where
+# an operation of its many is. Measured against float64 both are as far off, up to 0.04 of GRU's outputs, so that
+# PyTorch's values are no measure of these: float64's are, and how far PyTorch's are from them.
+OVER_STEPS = ("GRU-", "LSTM-packed", "LSTM-projected")
 EXCEPTIONS_ON_CUDA = {
     "affine_grid": "of a fake tensor PyTorch's takes another way",
     "affine_grid of a volume": "the same",
     **dict.fromkeys(
         ("Upsample-bilinear", "Upsample-trilinear", "UpsamplingBilinear2d"),
         "told to be deterministic, as in these tests, PyTorch's is made of others on a GPU",
+    ),
+    **dict.fromkeys(
+        ("EmbeddingBag-sum include_last_offset", "EmbeddingBag-sum padding_idx"),
+        "per_sample_weights of another dtype than the weight are refused by PyTorch too, but not of fake tensors",
     ),
     "gamma functions": "PyTorch's mvlgamma is one operation, here it has a sum in it",
 }
@@ -89,7 +101,7 @@ def test_lists_have_pytorchs_operations(device: str) -> None:
     several = {name for kinds in _MADE_OF_SEVERAL[device].values() for name in kinds.split()}
     assert not several & theirs
     assert set(LISTS[device]) - several - {LOWER, FLOAT32, PROMOTE} == {n for n in theirs if not n.startswith("_")}
-    assert set(LISTS[device].values()) <= {LOWER, FLOAT32, PROMOTE, WIDEST, REFUSED}
+    assert set(LISTS[device].values()) <= {LOWER, FLOAT32, PROMOTE, WIDEST, STATE, CELL, REFUSED}
 
 
 # How to call an operation, where it is not of one matrix.
@@ -168,8 +180,9 @@ def test_is_pytorchs_on_the_cpu(case: Case, dtype: torch.dtype) -> None:
         mine = floats(module(*x))
     assert dtypes(mine) == dtypes(theirs)
     upstream = [torch.randn(y.shape).to(y.dtype) for y in mine]
-    for y, y_twin in zip(mine, theirs, strict=True):
-        assert_near(y.detach(), y_twin.detach(), float("inf"), 2**-7)
+    exact, exact_gradients = in_float64(twin, inputs, upstream) if case.name.startswith(OVER_STEPS) else ([], [])
+    for y, y_twin, y_exact in zip_longest(mine, theirs, exact):
+        assert_near(y.detach(), y_twin.detach(), float("inf"), 2**-7, y_exact)
     recorded = [i for i, y in enumerate(theirs) if y.requires_grad]
     if not recorded:
         return
@@ -183,19 +196,33 @@ def test_is_pytorchs_on_the_cpu(case: Case, dtype: torch.dtype) -> None:
         return
     gradients = [(a.grad_v, b.grad) for a, b in zip(x, x_twin, strict=True) if a.is_floating_point()]
     gradients += [(p.grad_v, twin.get_parameter(name).grad) for name, p in module.named_parameters()]
-    for grad, other in gradients:
+    for (grad, other), grad_exact in zip_longest(gradients, exact_gradients):
         if grad is None or other is None:
             given = other if grad is None else grad
             assert given is None or not given.any()
             continue
         assert grad.dtype == other.dtype
-        assert_near(grad, other, 2.0, 2**-6)
+        assert_near(grad, other, 2.0, 2**-6, grad_exact)
 
 
-def assert_near(mine: Tensor, theirs: Tensor, order: float, share: float) -> None:
+def in_float64(twin: Any, inputs: list[Tensor], upstream: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """PyTorch's outputs and gradients, of inputs and parameters, where nothing is rounded."""
+    exact = deepcopy(twin).double()
+    x = [v.double().requires_grad_() for v in inputs]
+    outputs = floats(exact(*x))
+    torch.autograd.backward(outputs, [g.double() for g in upstream])
+    gradients: list[Any] = [v.grad for v in (*x, *exact.parameters())]
+    return [y.detach() for y in outputs], gradients
+
+
+def assert_near(mine: Tensor, theirs: Tensor, order: float, share: float, exact: Tensor | None = None) -> None:
     """The norm of the difference is at most this share of the norm: a few roundings to bfloat16, which are 2^-9 each,
-    of sums that are rounded at other places."""
+    of sums that are rounded at other places. With `exact`: of the difference from that, beside twice PyTorch's own."""
     mine, theirs = mine.double(), theirs.double()
+    if exact is not None:
+        size, off = (torch.linalg.vector_norm(x, order) for x in (exact, theirs - exact))
+        assert float(torch.linalg.vector_norm(mine - exact, order)) <= share * float(size) + 2 * float(off)
+        return
     finite = theirs.isfinite()
     assert torch.equal(mine.isfinite(), finite)
     if finite.any():

@@ -30,6 +30,11 @@ KINDS: dict[str, tuple[Any, Any, int]] = {
 }
 
 
+def wrong_dtype(given: torch.dtype, expected: torch.dtype) -> bool:
+    """Whether what was given does not fit. Where autocast is on it casts what comes, unless that is float64."""
+    return given != expected and (switches.autocast is None or torch.float64 in (given, expected))
+
+
 class Recurrence(Primitive):
     """What runs one direction of one layer, of any kind, over time; the parameters are its own."""
 
@@ -80,6 +85,8 @@ class Direction(Recurrence):
         super().__init__()
         self.mode, self.order = mode, order
         self.autocast = {"LSTM": "lstm", "GRU": "gru"}.get(mode, "rnn")
+        if mode == "LSTM" and (order.sizes is not None or "weight_hr" in parameters):  # which have not one kernel
+            self.autocast = "lstm_projected" if "weight_hr" in parameters else "lstm_packed"
         self._parameter_names.update(dict.fromkeys(parameters))
         self.__dict__.update({"bias_ih": None, "bias_hh": None} | parameters)  # they have their owner
 
@@ -281,7 +288,7 @@ class RNNBase(Module):
 
     def _check_dtype(self, dtype: torch.dtype) -> None:
         weight = self.__dict__["weight_ih_l0"]
-        if dtype != weight.dtype:
+        if wrong_dtype(dtype, weight.dtype):
             raise TypeError(
                 f"{self} has parameters of {weight.dtype} and was given an input of {dtype}: write "
                 f"input.to({weight.dtype})"
@@ -292,7 +299,7 @@ class RNNBase(Module):
         batch = () if count is None else (count,)
         for name, x, width in zip(("h_0", "c_0"), hx, self._widths, strict=False):
             expected = (self.num_layers * self._directions, *batch, width)
-            if not isinstance(x, Tensor) or tuple(x.shape) != expected or x.dtype != dtype:
+            if not isinstance(x, Tensor) or tuple(x.shape) != expected or wrong_dtype(x.dtype, dtype):
                 raise ValueError(f"{self}: {name} is {describe(x)}: expected shape {expected} and {dtype}")
 
     def extra_repr(self) -> str:

@@ -14,7 +14,7 @@ from modgrad.graph.errors import describe
 from modgrad.graph.hooks import THERE, begun, due
 from modgrad.graph.hooks import call as call_with_hooks
 from modgrad.nn import init
-from modgrad.nn.recurrent.base import Recurrence
+from modgrad.nn.recurrent.base import Recurrence, wrong_dtype
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell", "RNNCellBase"]
 
@@ -81,10 +81,11 @@ class Step(Recurrence):
         if first is None:
             shape = (*input.shape[:-1], self.hidden_size)
             first = (torch.zeros(shape, dtype=input.dtype, device=input.device),) * self.states
+        expected = (*input.shape[:-1], self.hidden_size)
         for x in first:
-            if not isinstance(x, Tensor) or x.shape != (*input.shape[:-1], self.hidden_size) or x.dtype != input.dtype:
+            if not isinstance(x, Tensor) or x.shape != expected or wrong_dtype(x.dtype, input.dtype):
                 raise ValueError(
-                    f"{self}: hx is {describe(x)}: expected shape {(*input.shape[:-1], self.hidden_size)} and "
+                    f"{self}: hx is {describe(x)}: expected shape {expected} and "
                     f"{input.dtype}, as the input is {describe(input)}"
                 )
         batched = input.dim() == 2
@@ -104,8 +105,6 @@ class RNNCell(RNNCellBase, Step):
     input (N, input_size), hx: h (N, hidden_size), zeros if left out; both of one dimension less for one sequence.
     """
 
-    autocast = "rnn_tanh_cell"
-
     def __init__(
         self,
         input_size: int,
@@ -119,6 +118,10 @@ class RNNCell(RNNCellBase, Step):
             raise ValueError(f"RNNCell(nonlinearity={nonlinearity!r}): expected 'tanh' or 'relu'")
         super().__init__(input_size, hidden_size, bias, 1, device, dtype)
         self.nonlinearity = nonlinearity
+
+    @property
+    def autocast(self) -> str:
+        return f"rnn_{self.nonlinearity}_cell"
 
     @property
     def mode(self) -> str:  # type: ignore[override]
