@@ -106,12 +106,12 @@ operator(torch.tanh, _T.tanh)(Tanh())
 operator(torch.sigmoid, _T.sigmoid, torch.special.expit)(Sigmoid())
 
 
-@operator(torch.softmax, _T.softmax, torch.special.softmax)
+@operator(torch.softmax, _T.softmax)
 def _softmax(input: Any, dim: int, dtype: torch.dtype | None = None) -> Any:
     return Softmax(dim)(input if dtype is None else input.to(dtype))
 
 
-@operator(torch.log_softmax, _T.log_softmax, torch.special.log_softmax)
+@operator(torch.log_softmax, _T.log_softmax)
 def _log_softmax(input: Any, dim: int, dtype: torch.dtype | None = None) -> Any:
     return LogSoftmax(dim)(input if dtype is None else input.to(dtype))
 

@@ -183,9 +183,9 @@ def _torch_unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
 @operator(_T.sum_to_size)
 def _sum_to_size(input: Any, *size: Any) -> Any:
     shape = sizes(size)
-    if torch.broadcast_shapes(shape, input.shape) != input.shape:
-        raise ValueError(f"sum_to_size{shape} of shape {tuple(input.shape)}: it does not broadcast to that")
     added = input.dim() - len(shape)
+    if added < 0 or any(size not in (1, whole) for size, whole in zip(shape, input.shape[added:], strict=True)):
+        raise ValueError(f"sum_to_size{shape} of shape {tuple(input.shape)}: it does not broadcast to that")
     dims = [d for d in range(input.dim()) if d < added or (shape[d - added] == 1 and input.shape[d] != 1)]
     return _RESHAPE(input.sum(dims), shape) if dims else input
 
