@@ -12,6 +12,7 @@ from torch import Tensor
 from modgrad.graph import Module, Parameter, Randomness, autocast, no_grad
 from modgrad.graph.call import is_variable, plain
 from modgrad.graph.errors import describe
+from modgrad.graph.mode import mode
 from modgrad.graph.walk import backward
 from modgrad.optim import Optimizer
 from modgrad.optim.clipping import clip_grad_norm_
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from modgrad.step.compiled import CompiledStep
 
 _plainly = torch._C.DisableTorchFunctionSubclass
+_UNSCALED = (
+    "In float16 small gradients become 0, unless the loss is scaled: write a loop of your own, with nn.autocast and an "
+    "optim.GradScaler"
+)
 
 
 class TrainingStep:
@@ -94,11 +99,8 @@ class TrainingStep:
                 "TrainingStep(fuse_update=True, clip=...): the norm of all gradients is known only when the last one "
                 "is there, so no parameter could be updated before. Leave one of the two out"
             )
-        if autocast is torch.float16:
-            raise ValueError(
-                "TrainingStep(autocast=torch.float16): small gradients would become 0. Write torch.bfloat16; or a loop "
-                "of your own, with nn.autocast and an optim.GradScaler"
-            )
+        if autocast not in (None, torch.bfloat16):
+            raise ValueError(f"TrainingStep(autocast={autocast}): expected torch.bfloat16 or None. {_UNSCALED}")
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
         self.autocast = autocast
         self.clip, self.accumulate, self.scheduler, self.fuse_update = clip, accumulate, scheduler, fuse_update
@@ -165,7 +167,11 @@ class TrainingStep:
 
     def casting(self) -> AbstractContextManager[Any]:
         """What model and criterion run inside."""
-        return nullcontext() if self.autocast is None else autocast(self.autocast)
+        if self.autocast is not None:
+            return autocast(self.autocast)
+        if mode.autocast is not None and torch.float16 in mode.autocast.dtypes.values():
+            raise RuntimeError(f"TrainingStep inside autocast to torch.float16. {_UNSCALED}")
+        return nullcontext()
 
     @property
     def state(self) -> states.State:
