@@ -35,6 +35,10 @@ _CONSTANT = {
 # Whether the running code updates parameters, which then act as plain tensors. `interop` tells.
 updating: Callable[[], bool] = bool
 
+# What a function of this name, which works in place, gives where it may be done out of place; else NotImplemented.
+# `interop` tells.
+functionalized: Callable[[str, tuple[Any, ...], dict[str, Any]], Any] | None = None
+
 # Assignments to a Parameter that are its owner's business.
 _ASSIGNABLE = {_T.data.__set__, _T.grad.__set__}
 
@@ -64,7 +68,8 @@ def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     name = _name(func)
     errors.refuse_autograd_function(func, name)
     if _is_in_place(func, name, kwargs):
-        return _in_place(func, name, args, kwargs)
+        answer = NotImplemented if functionalized is None else functionalized(name, args, kwargs)
+        return answer if answer is not NotImplemented else _in_place(func, name, args, kwargs)
     answer = on_plain_values(func, args, kwargs)
     if mode.recording and func not in _CONSTANT and _has_float(answer) and wants_gradient(args, kwargs):
         raise RuntimeError(  # Python's operators would hide a TypeError

@@ -39,9 +39,9 @@ for _function, _layer in {
 }.items():
 
     def _of_layer(name: str, layer: Any) -> Callable[..., Any]:
-        def run(input: Any, *options: Any, inplace: bool = False, **named: Any) -> Any:
-            out_of_place(name, inplace)
-            return layer(*options, **named)(input)
+        def run(input: Any, *options: Any, **named: Any) -> Any:
+            made = layer(*options, **named)
+            return made(out_of_place(name, getattr(made, "inplace", False), input))
 
         return run
 
@@ -50,16 +50,14 @@ for _function, _layer in {
 
 @operator(F.hardtanh)
 def _hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
-    out_of_place("hardtanh", inplace)
-    return nn.Hardtanh(min_val, max_val)(input)
+    return nn.Hardtanh(min_val, max_val)(out_of_place("hardtanh", inplace, input))
 
 
 @operator(F.rrelu)
 def _rrelu(
     input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
 ) -> Any:
-    out_of_place("rrelu", inplace)
-    return nn.RReLU(lower, upper).train(training)(input)
+    return nn.RReLU(lower, upper).train(training)(out_of_place("rrelu", inplace, input))
 
 
 @operator(F.gelu)

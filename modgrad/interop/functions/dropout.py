@@ -15,8 +15,7 @@ def _drops(name: str, layer: Any, by_default: bool) -> Any:
     """by_default: whether it drops where nothing is said about training."""
 
     def run(input: Any, p: float = 0.5, training: bool = by_default, inplace: bool = False) -> Any:
-        out_of_place(name, inplace)
-        return layer(p).train(training)(input)
+        return layer(p).train(training)(out_of_place(name, inplace, input))
 
     return run
 
