@@ -21,7 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from modgrad import functional, models, nn
 from modgrad.graph import walk
 from modgrad.graph.tracing import Tracing, substituted
-from tests.cases import CASES, FIRST, Case, Inputs
+from tests.cases import CASES, FIRST, Case, Inputs, row
 
 # PyTorch's own convolution warns of what it does for an even kernel; modgrad's pads in the layer.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
@@ -52,19 +52,15 @@ def every(inputs: bool = False, smooth: bool = False, first: bool = False, sampl
     """
     if not inputs:
         return pytest.mark.parametrize(
-            "case", [_row(c, False) for c in FIRST] if first else [_row(c, sample and c not in FIRST) for c in CASES]
+            "case", [row(c, False) for c in FIRST] if first else [row(c, sample and c not in FIRST) for c in CASES]
         )
     cases = [case for case in CASES if (case.smooth and case.is_derivative) or not smooth]
     rows = [
-        _row(c, sample and (c not in FIRST or i > 0), make, name=f"{c}-{i}")
+        row(c, sample and (c not in FIRST or i > 0), make, name=f"{c}-{i}")
         for c in cases
         for i, make in enumerate([*c.inputs, *_empty(c)])
     ]
     return pytest.mark.parametrize(("case", "make"), rows)
-
-
-def _row(case: Case, thorough: bool, *rest: Any, name: str = "") -> Any:
-    return pytest.param(case, *rest, id=name or str(case), marks=[pytest.mark.thorough] if thorough else [])
 
 
 def _empty(case: Case) -> list[Callable[[], Inputs]]:
@@ -185,7 +181,7 @@ def test_matches_pytorch_by_formulas(case: Case, make: Callable[[], Inputs]) -> 
 
 
 @pytest.mark.parametrize(
-    ("case", "dtype"), [_row(c, c not in FIRST, d, name=f"{c}-{d}") for c in CASES for d in c.dtypes]
+    ("case", "dtype"), [row(c, c not in FIRST, d, name=f"{c}-{d}") for c in CASES for d in c.dtypes]
 )
 def test_matches_pytorch_in_other_dtypes(case: Case, dtype: torch.dtype) -> None:
     compare(case, case.inputs[0](), dtype=dtype)
@@ -496,7 +492,7 @@ def _bodies(formulas: bool) -> Any:
 # The table itself
 
 
-def test_every_primitive_has_a_row() -> None:
+def test_every_primitive_has_arow() -> None:
     assert set(PRIMITIVES) == {name for case in CASES for name in case.primitives}
 
 

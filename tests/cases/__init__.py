@@ -7,6 +7,9 @@ file here with a list `CASES` takes part.
 
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
+
+import pytest
 
 from tests.cases.table import Case as Case
 from tests.cases.table import Inputs as Inputs
@@ -17,3 +20,8 @@ CASES: list[Case] = [case for family in _families for case in getattr(family, "C
 _named: set[str] = set()
 # The first row of each primitive, for what does not depend on a layer's arguments.
 FIRST = [case for case in CASES if set(case.primitives) - _named and not _named.update(case.primitives)]
+
+
+def row(case: Case, thorough: bool, *rest: Any, name: str = "") -> Any:
+    """A case as a test's parameter. thorough: left to `make test-all`."""
+    return pytest.param(case, *rest, id=name or str(case), marks=[pytest.mark.thorough] if thorough else [])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from modgrad import check, nn
-from tests.cases import CASES, Case
+from tests.cases import CASES, FIRST, Case, row
 
 
 def _classes() -> Tensor:
@@ -80,7 +80,7 @@ def test_every_layer_is_right(name: str) -> None:
     assert all(entry.compared + entry.unmeasured == min(entry.total, 200) for entry in report)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [row(case, case not in FIRST) for case in CASES])
 def test_every_row_of_the_contract_is_right(case: Case) -> None:
     for inputs in case.inputs:
         report = check.gradients(case.make().train(case.training), *inputs())

@@ -20,7 +20,7 @@ from torch.func import functional_call
 from modgrad import nn
 from modgrad.graph.lists import _MADE_OF_SEVERAL, CELL, FLOAT32, LISTS, LOWER, PROMOTE, REFUSED, STATE, WIDEST
 from modgrad.graph.tracing import Tracing, substituted
-from tests.cases import CASES, Case
+from tests.cases import CASES, FIRST, Case, row
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Using padding='same' with even kernel",
@@ -154,9 +154,8 @@ def test_lists_say_in_what_pytorch_computes(device: str, name: str) -> None:
 
 def every(*exceptions: str) -> Any:
     cases = [case for case in CASES if case.name not in exceptions]
-    return pytest.mark.parametrize(
-        ("case", "dtype"), [pytest.param(c, d, id=f"{c}-{d}") for c in cases for d in (torch.float32, LOW)]
-    )
+    rows = [row(c, c not in FIRST, d, name=f"{c}-{d}") for c in cases for d in (torch.float32, LOW)]
+    return pytest.mark.parametrize(("case", "dtype"), rows)
 
 
 @every(*EXCEPTIONS)
