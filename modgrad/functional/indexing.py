@@ -64,6 +64,9 @@ def _select_backward_kernel(grad: Tensor, input_shape: torch.Size, index: Any) -
     if any(isinstance(part, (Tensor, list, tuple)) for part in parts):  # may take one place several times
         if isinstance(last, Tensor) and last.dtype == torch.int64 and all(part == slice(None) for part in slices):
             return _rows_backward(grad, input_shape, last, len(slices))
+        if all(isinstance(part, Tensor) or part == slice(None) for part in parts):
+            places = [part if isinstance(part, Tensor) else None for part in parts]
+            return aten.index_put_.default(grad.new_zeros(input_shape), places, grad, True)
         return select_backward.formula(grad, input_shape, index)  # type: ignore[attr-defined]
     grad_input = grad.new_zeros(input_shape)
     grad_input[index] = grad
@@ -120,7 +123,8 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 
 def take_backward(grad: Tensor, input_shape: torch.Size, index: Tensor) -> Tensor:
     """dL/dx = the sum of dL/dy over the places that took x."""
-    return added_at(grad, input_shape, torch.remainder(index, max(input_shape.numel(), 1)))
+    flat = grad.new_zeros(input_shape.numel())
+    return aten.index_put.default(flat, [index], grad, True).reshape(input_shape)
 
 
 def scatter(input: Tensor, dim: int, index: Tensor, src: Number) -> Tensor:

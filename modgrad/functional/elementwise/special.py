@@ -7,6 +7,10 @@ import math
 import torch
 from torch import Tensor
 
+from modgrad.functional.kernel import kernel
+
+aten = torch.ops.aten
+
 __all__ = [
     "digamma",
     "digamma_backward",
@@ -222,6 +226,7 @@ def logit(input: Tensor, eps: float | None) -> Tensor:
     return torch.logit(input, eps)
 
 
+@kernel(aten.logit_backward.default)
 def logit_backward(grad: Tensor, input: Tensor, eps: float | None) -> Tensor:
     """dL/dx = dL/dy / (x (1 - x)). Outside of [eps, 1 - eps] 0, or outside of [0, 1], without eps, NaN."""
     low, beyond = (0.0, math.nan) if eps is None else (eps, 0.0)

@@ -79,21 +79,13 @@ def prod(input: Tensor, dim: int, keepdim: bool) -> Tensor:
     return torch.prod(input, dim, keepdim)
 
 
-def prod_backward(grad: Tensor, input: Tensor, dim: int, keepdim: bool) -> Tensor:
-    """dL/dx_i = dL/dy * the product of the others: of those before times of those after.
-
-    No division, so that zeros need no care. Where x is infinite this is the limit, PyTorch's y / x being NaN.
-    """
+def prod_backward(grad: Tensor, input: Tensor, output: Tensor, dim: int, keepdim: bool) -> Tensor:
+    """dL/dx_i = dL/dy * the product of the others: y / x_i; that without x_i if it is the only zero; 0 if not."""
     if input.dim() == 0:
         return grad
-    grad = with_reduced(grad, (dim,), keepdim)
-    after = torch.flip(_product_before(torch.flip(input, (dim,)), dim), (dim,))
-    return grad * (_product_before(input, dim) * after)
-
-
-def _product_before(input: Tensor, dim: int) -> Tensor:
-    """At each place the product of the values before it along `dim`: 1, x_0, x_0 x_1, ..."""
-    if input.shape[dim] == 0:
-        return input
-    first = torch.ones_like(input.narrow(dim, 0, 1))
-    return torch.cumprod(torch.cat([first, input.narrow(dim, 0, input.shape[dim] - 1)], dim), dim)
+    grad, output = with_reduced(grad, (dim,), keepdim), with_reduced(output, (dim,), keepdim)
+    zero = input == 0
+    filled = torch.where(zero, 1, input)
+    only = zero & (zero.sum(dim, keepdim=True) == 1)
+    others = torch.where(only, filled.prod(dim, keepdim=True), output / filled)
+    return grad * others

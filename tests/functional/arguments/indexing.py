@@ -10,6 +10,8 @@ ARGUMENTS: Arguments = {
         (normal(4), torch.Size((3, 4)), -1),
         (normal(4, 4), torch.Size((3, 4)), torch.tensor([0, 2, 2, 1])),
         (normal(3, 2, 2), torch.Size((3, 4)), (slice(None), torch.tensor([[0, -1], [2, 2]]))),
+        (normal(2, 3, 4), torch.Size((3, 4, 2)), (torch.tensor([[0], [0]]), slice(None), torch.tensor([1, -1, 0]))),
+        (normal(2, 4), torch.Size((3, 4, 2)), (torch.tensor([True, False, True]), slice(None), torch.tensor([1, -1]))),
         (normal(2), torch.Size((3, 4)), (torch.tensor([0, 0]), torch.tensor([1, 1]))),
         (normal(2, 4), torch.Size((3, 4)), torch.tensor([True, False, True])),
         (normal(2, 1, 2), torch.Size((3, 4)), (torch.tensor([0, 0]), None, slice(1, 3))),
