@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,9 +68,9 @@ def _place(thing: Any) -> str:
 
 
 def _functions(member: Any) -> list[Any]:
-    """A class's member; of its table of derivatives, their functions."""
-    if isinstance(member, tuple) and all(isinstance(part, Derivative) for part in member):
-        return [derivative.function for derivative in member]
+    """A class's member; of its table of derivatives or of functions, what stands there."""
+    if isinstance(member, tuple):
+        return [part.function if isinstance(part, Derivative) else part for part in member]
     return [member]
 
 
@@ -77,12 +78,21 @@ def _is_formula(function: Any) -> bool:
     return isinstance(function, FunctionType) and function.__module__.startswith(functional.__name__)
 
 
-def _formulas_in(method: Any) -> Iterator[Any]:
-    """The functions of `functional` that a method names."""
-    if isinstance(method, FunctionType) and "functional" in method.__code__.co_names:
-        for name in method.__code__.co_names:
-            if _is_formula(getattr(functional, name, None)):
-                yield getattr(functional, name)
+def _formulas_in(method: Any, deep: bool = True) -> Iterator[Any]:
+    """The functions of `functional` that a method names; and those that functions beside it do, which it calls."""
+    if not isinstance(method, FunctionType):
+        return
+    of_room = False  # whether the name before this one was that of the room
+    for instruction in dis.get_instructions(method):
+        name = instruction.argval
+        value = method.__globals__.get(name) if instruction.opname == "LOAD_GLOBAL" else None
+        if of_room and instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            value = getattr(functional, name, None)
+        of_room = value is functional
+        if _is_formula(value):
+            yield value
+        elif deep and isinstance(value, FunctionType) and value.__module__.startswith("modgrad.nn."):
+            yield from _formulas_in(value, deep=False)
 
 
 def _primitives_in(thing: Any, seen: set[int]) -> Iterator[type[Primitive]]:
