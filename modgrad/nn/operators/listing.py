@@ -18,6 +18,7 @@ from modgrad.graph import Primitive
 from modgrad.graph.dispatch import OPERATORS
 from modgrad.nn.operators.base import Derivative
 
+_GENERAL = Derivative.__module__  # the bases that take any formula
 _PACKAGE = Path(functional.__file__).parent.parent
 
 
@@ -44,7 +45,8 @@ def entries() -> list[Entry]:
 def formulas_of(primitive: type[Primitive]) -> list[Callable[..., Any]]:
     """The functions of `functional` that a primitive is made of: what it computes, then its derivatives."""
     found: dict[int, Any] = {}
-    for base in reversed(primitive.__mro__[: primitive.__mro__.index(Primitive)]):
+    bases = [base for base in primitive.__mro__[: primitive.__mro__.index(Primitive)] if base.__module__ != _GENERAL]
+    for base in reversed(bases):
         for value in vars(base).values():
             member = value.__func__ if isinstance(value, staticmethod) else value
             for function in _functions(member):
@@ -77,12 +79,16 @@ def _is_formula(function: Any) -> bool:
     return isinstance(function, FunctionType) and function.__module__.startswith(functional.__name__)
 
 
-def _formulas_in(method: Any) -> Iterator[Any]:
-    """The functions of `functional` that a method names."""
-    if isinstance(method, FunctionType) and "functional" in method.__code__.co_names:
-        for name in method.__code__.co_names:
-            if _is_formula(getattr(functional, name, None)):
-                yield getattr(functional, name)
+def _formulas_in(function: Any, seen: tuple[Any, ...] = ()) -> Iterator[Any]:
+    """The functions of `functional` that a method names, or the functions beside it that it calls."""
+    if not isinstance(function, FunctionType) or function in seen:
+        return
+    names = function.__code__.co_names
+    for name in names:
+        if "functional" in names and _is_formula(getattr(functional, name, None)):
+            yield getattr(functional, name)
+        elif getattr(function.__globals__.get(name), "__module__", None) == function.__module__:
+            yield from _formulas_in(function.__globals__[name], (*seen, function))
 
 
 def _primitives_in(thing: Any, seen: set[int]) -> Iterator[type[Primitive]]:
