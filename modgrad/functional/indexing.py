@@ -60,8 +60,9 @@ def select(input: Tensor, index: Any) -> Tensor:
 
 def _select_backward_kernel(grad: Tensor, input_shape: torch.Size, index: Any) -> Tensor:
     parts = index if isinstance(index, tuple) else (index,)
-    *slices, last = parts
-    if any(isinstance(part, (Tensor, list, tuple)) for part in parts):  # may take one place several times
+    tensors = [part for part in parts if isinstance(part, (Tensor, list, tuple))]
+    if not all(isinstance(part, Tensor) and part.dtype == torch.bool for part in tensors):  # may take a place twice
+        *slices, last = parts
         if isinstance(last, Tensor) and last.dtype == torch.int64 and all(part == slice(None) for part in slices):
             return _rows_backward(grad, input_shape, last, len(slices))
         if all(isinstance(part, Tensor) or part == slice(None) for part in parts):

@@ -72,6 +72,26 @@ def _floats(outputs: Any) -> list[Any]:
     return [y for y in outputs if y.is_floating_point()]
 
 
+INDICES: list[Any] = [
+    *((), 0, ..., None, slice(1, 3), (slice(None), 1), [2, 0, 2], [True, False] * 3 + [True], (0, None, ..., [1, 1])),
+    *(torch.tensor(3), torch.tensor(True), torch.tensor([2, -1, 2]), ROWS > 0, ROWS[:, 0] > 0, ROWS[:, 0] > 9),
+    *((torch.tensor([0, 0]), torch.tensor([1, 1])), (torch.tensor([[0], [5]]), torch.tensor([1, 1, -1]))),
+    *((ROWS[:, 0] > 1, torch.tensor([1, 1])), (ROWS[:, 0] > 1, ROWS[2] > 0), (slice(None), torch.tensor([1, 1]))),
+    *((slice(0, 4), torch.tensor([1, 1])), (torch.tensor([1, 1]), slice(1, 3)), (1, torch.tensor([1, 1]))),
+    *((torch.tensor([1, 1]), None, torch.tensor([0, 0])), (None, slice(None), torch.tensor([0, 0]))),
+    *(torch.zeros(0, dtype=torch.int64), (ROWS[:, 0] > 0).to(torch.uint8), torch.tensor([1, 1]).int()),
+]
+
+
+@pytest.mark.filterwarnings("ignore:indexing with dtype torch.uint8")
+@pytest.mark.parametrize("index", INDICES, ids=range(len(INDICES)))
+def test_indices(index: Any) -> None:
+    values = torch.randn(7, 5, dtype=torch.float64)
+    assert_as_pytorch(lambda x: x[index], values)
+    with functional.formulas():
+        assert_as_pytorch(lambda x: x[index], values)
+
+
 def test_logit_by_formula() -> None:
     for eps in (None, 0.1):
         with functional.formulas():

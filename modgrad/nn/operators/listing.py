@@ -19,6 +19,7 @@ from modgrad.graph import Primitive
 from modgrad.graph.dispatch import OPERATORS
 from modgrad.nn.operators.base import Derivative
 
+_GENERAL = Derivative.__module__  # the bases that take any formula
 _PACKAGE = Path(functional.__file__).parent.parent
 
 
@@ -45,7 +46,8 @@ def entries() -> list[Entry]:
 def formulas_of(primitive: type[Primitive]) -> list[Callable[..., Any]]:
     """The functions of `functional` that a primitive is made of: what it computes, then its derivatives."""
     found: dict[int, Any] = {}
-    for base in reversed(primitive.__mro__[: primitive.__mro__.index(Primitive)]):
+    bases = [base for base in primitive.__mro__[: primitive.__mro__.index(Primitive)] if base.__module__ != _GENERAL]
+    for base in reversed(bases):
         for value in vars(base).values():
             member = value.__func__ if isinstance(value, staticmethod) else value
             for function in _functions(member):
@@ -78,21 +80,21 @@ def _is_formula(function: Any) -> bool:
     return isinstance(function, FunctionType) and function.__module__.startswith(functional.__name__)
 
 
-def _formulas_in(method: Any, deep: bool = True) -> Iterator[Any]:
-    """The functions of `functional` that a method names; and those that functions beside it do, which it calls."""
-    if not isinstance(method, FunctionType):
+def _formulas_in(function: Any, seen: tuple[Any, ...] = ()) -> Iterator[Any]:
+    """The functions of `functional` that a method names, or the functions of layers that it calls."""
+    if not isinstance(function, FunctionType) or function in seen:
         return
     of_room = False  # whether the name before this one was that of the room
-    for instruction in dis.get_instructions(method):
+    for instruction in dis.get_instructions(function):
         name = instruction.argval
-        value = method.__globals__.get(name) if instruction.opname == "LOAD_GLOBAL" else None
+        value = function.__globals__.get(name) if instruction.opname == "LOAD_GLOBAL" else None
         if of_room and instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
             value = getattr(functional, name, None)
         of_room = value is functional
         if _is_formula(value):
             yield value
-        elif deep and isinstance(value, FunctionType) and value.__module__.startswith("modgrad.nn."):
-            yield from _formulas_in(value, deep=False)
+        elif isinstance(value, FunctionType) and value.__module__.startswith("modgrad.nn."):
+            yield from _formulas_in(value, (*seen, function))
 
 
 def _primitives_in(thing: Any, seen: set[int]) -> Iterator[type[Primitive]]:
