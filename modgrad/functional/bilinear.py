@@ -15,8 +15,11 @@ __all__ = ["bilinear", "bilinear_grad_input1", "bilinear_grad_input2", "bilinear
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """y_o = x1^T W_o x2 + b_o.   input1 (..., I), input2 (..., J), weight (O, I, J), bias (O), y (..., O)."""
-    output = torch.matmul(_applied(input2, weight), input1.unsqueeze(-1)).squeeze(-1)
+    """y_o = (x1^T W_o) x2 + b_o.   input1 (..., I), input2 (..., J), weight (O, I, J), bias (O), y (..., O).
+
+    In this order, as PyTorch: of infinities another order would make numbers of what is none.
+    """
+    output = torch.matmul(_applied(input1, weight.mT), input2.unsqueeze(-1)).squeeze(-1)
     return output if bias is None else output + bias
 
 
@@ -36,9 +39,9 @@ def bilinear_grad_weight(grad: Tensor, input1: Tensor, input2: Tensor) -> Tensor
     return linear_grad_weight(_outer(grad, input1), input2).reshape(shape)
 
 
-def _applied(input2: Tensor, weight: Tensor) -> Tensor:
-    """(W_o x2)_i as (..., O, I)."""
-    return linear(input2, weight.flatten(0, 1)).unflatten(-1, weight.shape[:2])
+def _applied(input: Tensor, weight: Tensor) -> Tensor:
+    """(W_o x)_i as (..., O, I), for x (..., J) and W (O, I, J)."""
+    return linear(input, weight.flatten(0, 1)).unflatten(-1, weight.shape[:2])
 
 
 def _outer(grad: Tensor, input1: Tensor) -> Tensor:

@@ -173,9 +173,10 @@ def multi_head_attention(
     if extra[0] is not None:
         k, v = (torch.cat([x, b.expand(1, batch, width)]) for x, b in zip((k, v), extra, strict=True))
         mask = _lengthened(mask)
-    q, k, v = (x.reshape(x.shape[0], batch, num_heads, -1).permute(1, 2, 0, 3) for x in (q, k, v))  # (N, H, L, d)
+    heads = num_heads, width // num_heads
+    q, k, v = (x.reshape(x.shape[0], batch, *heads).permute(1, 2, 0, 3) for x in (q, k, v))  # (N, H, L, d)
     if add_zero_attn:
-        k, v = (torch.cat([x, torch.zeros_like(x[:, :, :1].detach())], 2) for x in (k, v))
+        k, v = (torch.cat([x, x.detach().new_zeros(batch, num_heads, 1, x.shape[3])], 2) for x in (k, v))
         mask = _lengthened(mask)
     attention = None
     if need_weights:
@@ -230,7 +231,7 @@ def _added(mask: Any, dtype: torch.dtype) -> Any:
 
 def _lengthened(mask: Any) -> Any:
     """A mask for one key more, which every query may see."""
-    return None if mask is None else torch.cat([mask, torch.zeros_like(mask[..., :1].detach())], -1)
+    return None if mask is None else torch.cat([mask, mask.detach().new_zeros(*mask.shape[:-1], 1)], -1)
 
 
 def _check(
