@@ -20,6 +20,7 @@ from modgrad.interop.rebinding import may_be_spent, rebinding, taken
 
 # What a class has of its own accord, and what says how it was to be made.
 _LEFT_BEHIND = {"__dict__", "__weakref__", "__init__", "__init_subclass__", "__setstate__", "__getstate__", "_abc_impl"}
+_LEFT_BEHIND |= {"_load_from_state_dict"}
 # What may be a layer's own and still be PyTorch's in a subclass of it.
 _OF_THE_LAYER = {
     "forward",

@@ -22,8 +22,9 @@ _WRAPPERS = {
     "GraphModule": "it was traced by torch.fx: take the module that it was made from",
 }
 # Those of the base class's methods that a user's class may have as its own
-_MAY_BE_OWN = {"__init__", "__repr__", "__setstate__", "_get_name", "eval", "extra_repr", "forward", "train"}
+_MAY_BE_OWN = {"__init__", "__repr__", "_get_name", "eval", "extra_repr", "forward", "train"}
 _OF_A_LAYER = {"__init__", "extra_repr", "forward", "reset_parameters", "_reset_parameters"}
+_UNUSED = {"__setstate__", "_load_from_state_dict"}  # for what older versions of the class have saved
 _DATA = {"__module__", "__doc__", "__annotations__", "__dict__", "__weakref__", "__orig_bases__", "__parameters__"}
 _DATA |= {"__firstlineno__", "__static_attributes__", "__annotate__", "__annotate_func__", "__type_params__"}
 _DATA |= {"__annotations_cache__", "__constants__", "_version", "training", "dump_patches", "call_super_init"}
@@ -114,11 +115,11 @@ def _of_class(module: Any, cls: type, base: type) -> Iterator[str]:
     other = [c for c in cls.__mro__ if is_pytorchs(c) and issubclass(c, torch.nn.Module) and not issubclass(base, c)]
     if other:
         yield f"it is derived from {base.__name__} and from {other[0].__name__}"
-    taken = written & set(dir(base)) - (_MAY_BE_OWN if base in CONTAINERS else _OF_A_LAYER)
+    taken = written & set(dir(base)) - _UNUSED - (_MAY_BE_OWN if base in CONTAINERS else _OF_A_LAYER)
     taken |= written & {"__call__", "__getattr__", "__getattribute__", "__slots__"}
     if taken:
         yield f"its class has its own {', '.join(sorted(taken))} in place of what {base.__name__} has"
-    roots = sorted((written & _MAY_BE_OWN) - {"__init__", "__setstate__"})
+    roots = sorted((written & _MAY_BE_OWN) - {"__init__"})
     for root in roots:
         if not isinstance(own_attribute(cls, root), FunctionType):
             yield f"its {root} is no Python function, but {type(own_attribute(cls, root)).__name__}"
