@@ -38,6 +38,7 @@ def worth(rows: int, columns: int, inner: int) -> bool:
 
 _onednn: Any = direct(torch.ops.mkldnn._linear_pointwise.default) if prefers_onednn() else None
 _aten_linear: Any = torch._C._nn.linear
+_modes_open = torch._C._len_torch_dispatch_stack
 
 
 def _fits(a: Tensor) -> bool:
@@ -74,9 +75,12 @@ def turned(rows: int, columns: int, a: Tensor) -> bool:
 
 def add_product_(sum: Tensor, a: Tensor, b: Tensor) -> None:
     """sum += a b, in place and without another tensor of its size.   sum (n, m), a (n, k), b (k, m)."""
-    traced = type(a) is not Tensor
+    # While a program is traced, or its operations are listed to look it up, which must come out alike.
+    traced = type(a) is not Tensor or _modes_open() > 0
     rows = max((_PART_TRACED if traced else _PART) // max(sum.shape[1], 1), 1)
-    by_onednn = _onednn is not None and _fits(a) and worth(min(rows, sum.shape[0]), sum.shape[1], a.shape[1])
+    by_onednn = (
+        not traced and _onednn is not None and _fits(a) and worth(min(rows, sum.shape[0]), sum.shape[1], a.shape[1])
+    )
     if not (traced or by_onednn):
         sum.addmm_(a, b)
         return
