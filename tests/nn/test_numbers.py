@@ -23,7 +23,10 @@ from torch.utils._pytree import tree_map
 from modgrad import nn
 from tests.test_module_database import ENTRIES, MISSING, floats, plain_constructor
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of PyTorch's modules, about themselves
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.filterwarnings("ignore"),  # of PyTorch's modules, about themselves
+]
 ROWS = 5  # of each class and mode, from all over the database's
 NAMES = sorted(set(ENTRIES) - MISSING)
 Change = Callable[[Tensor], Tensor]
