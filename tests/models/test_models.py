@@ -87,7 +87,14 @@ CASES = [
     unet("UNet-odd", bilinear=False, height=19, width=37),
     unet("UNet-bilinear", bilinear=True, height=19, width=32),
 ]
-every = pytest.mark.parametrize("case", CASES, ids=str)
+LONG = ("ResNet-34", "ResNet-50", "ResNet, Bottleneck")  # which `make test-all` adds
+
+
+def row(case: Any) -> Any:
+    return pytest.param(case, id=str(case), marks=[pytest.mark.thorough] if str(case) in LONG else [])
+
+
+every = pytest.mark.parametrize("case", [row(case) for case in CASES])
 
 
 def tensors(x: Any) -> list[Any]:
@@ -291,7 +298,7 @@ def step_of(name: str, optimizer: Callable[..., optim.Optimizer]) -> TrainingSte
     return TrainingStep(model, criterion(), optimizer(model.parameters(), lr=0.01))
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("name", [row(name) for name in LEARNING])
 def test_trains(name: str) -> None:
     step, batch = step_of(name, optim.Adam), LEARNING[name][1](6)
     losses = [float(step(*batch)) for _ in range(8)]
@@ -299,7 +306,7 @@ def test_trains(name: str) -> None:
     assert all(torch.isfinite(p.detach()).all() for p in step.model.parameters())
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("name", [row(name) for name in LEARNING])
 def test_traces(name: str) -> None:
     """One program, which does what the step does, at other batch sizes too."""
     step = step_of(name, optim.SGD)

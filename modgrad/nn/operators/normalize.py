@@ -32,8 +32,8 @@ def normalize(input: Any, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: f
     """y = x / max(n, eps), with n = (sum |x_i|^p)^(1/p) along `dim`, on Variables and plain tensors.
 
     >>> import torch
-    >>> from modgrad import nn
-    >>> nn.operators.normalize(torch.tensor([[3.0, 4.0]]))
+    >>> from modgrad.nn.operators.normalize import normalize
+    >>> normalize(torch.tensor([[3.0, 4.0]]))
     tensor([[0.6000, 0.8000]])
     """
     return _NORMALIZE(input, p, tuple(dim) if isinstance(dim, (list, tuple)) else dim, eps)
