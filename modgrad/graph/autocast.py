@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from modgrad.graph.call import is_parameter
-from modgrad.graph.lists import CELL, LISTS, LOWER, NAMED, OTHER_NAMES, PROMOTE, REFUSED, STATE, WIDEST
+from modgrad.graph.lists import CELL, LISTS, LOWER, NAMED, OTHER_NAMES, PROMOTE, REFUSED, STATE
 from modgrad.graph.mode import mode, switched
 
 AS_GIVEN = "as given"  # an operation that was told its dtype
@@ -264,8 +264,6 @@ def cast(module: Any, values: list[Any]) -> Any:
         given = None
         if kind == PROMOTE:
             target = _widest(tensors, device_type, lower)
-        elif kind == WIDEST:
-            target, given = lower, _widest(values, device_type, lower)
         elif kind in (STATE, CELL):
             target, given = lower, _widest(values[-1:], device_type, lower)
         if all(x.dtype is target for x in tensors if _is_eligible(x, device_type)):
@@ -281,6 +279,14 @@ def _list_of(operation: str, device_type: str) -> str | None:
         if name in lists or name == AS_GIVEN:
             return lists.get(name)
     return None
+
+
+def lower_dtype(x: Tensor) -> torch.dtype | None:
+    """Inside of an `autocast`: what products of this tensor are taken in. For a primitive that casts by itself."""
+    if mode.autocast is None or x.dtype is torch.float64:
+        return None
+    lower: torch.dtype | None = mode.autocast.dtypes.get(x.device.type)
+    return lower
 
 
 def _widest(values: Iterable[Any], device_type: str, lower: torch.dtype) -> torch.dtype:
