@@ -39,7 +39,8 @@ _CUDA = {
 }
 
 # What PyTorch makes of several operations, by what comes out of them. STATE: products in the lower dtype, which meet a
-# layer's state, h or c, and all that comes out has its dtype. CELL: the same, but that h, which is projected, is a product itself.
+# layer's state, h or c, and all that comes out has its dtype. CELL: the same, but that h, which is projected, is a
+# product itself.
 _MADE_OF_SEVERAL = {
     "cpu": {
         LOWER: "affine_grid lstm rnn rnn_relu_cell rnn_tanh_cell",
