@@ -187,21 +187,26 @@ class Cast:
         return tuple(outputs) if several else outputs[0]
 
     def backward(self, call: Any, *grads: Any) -> Any:
-        results = self._module.backward(call, *self._as_given_out(grads))
+        results = self._module.backward(call, *self._as_given_out(call, grads))
         if not isinstance(results, (tuple, list)):
             return _to(results, self._inputs[0])
         return *map(_to, results, self._inputs), *results[len(self._inputs) :]
 
     def parameter_gradients(self, call: Any, *grads: Any) -> dict[str, Tensor | None]:
-        gradients = self._module.parameter_gradients(call, *self._as_given_out(grads))
+        gradients = self._module.parameter_gradients(call, *self._as_given_out(call, grads))
         dtypes = {name: parameter.dtype for name, parameter in call.parameters.items()}
         return {name: _to(gradient, dtypes.get(name)) for name, gradient in gradients.items()}
 
-    def _as_given_out(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Gradients of the outputs as forward gave them. The same ones each time, as a module may know them again."""
+    def _as_given_out(self, call: Any, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Gradients of the outputs as forward gave them. The same ones for both methods above, which may share work and
+        know by these that it is done."""
         if self._given is None:
             return grads
-        return tuple(map(_to, grads, self._outputs))
+        known = getattr(call, "as_given_out", None)
+        if known is None or any(a is not b for a, b in zip(known[0], grads, strict=True)):
+            call.as_given_out = known = grads, tuple(map(_to, grads, self._outputs))
+        given: tuple[Any, ...] = known[1]
+        return given
 
     def _concerns(self, x: Any) -> bool:
         return _is_eligible(x, self._device_type)
