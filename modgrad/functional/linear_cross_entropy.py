@@ -61,10 +61,12 @@ class Chunks(NamedTuple):
     precision: of the products in half precision. "compact": all in the input's own dtype; "balanced": dL/dW is summed
         in float32, which takes a float32 tensor of W's size; "accurate": all are in float32, which takes two. "auto":
         "accurate" for float16 on the CPU, whose products there take 10 times as long and more, "compact" elsewhere.
+    lower: a dtype that the products are taken in though input and linear map are float32, as under autocast.
     """
 
     rows: int | None = None
     precision: str = "auto"
+    lower: torch.dtype | None = None
 
 
 _PLAIN, _FITTING = Criterion(), Chunks()
@@ -80,7 +82,7 @@ def _linear_cross_entropy_kernel(
 ) -> Tensor:
     common = input, linear_weight, linear_bias, target, criterion
     if not isinstance(input.shape[0], int):  # traced with a dynamic batch: a loop must have a known number of turns
-        return linear_cross_entropy.formula(*common)
+        return linear_cross_entropy.formula(*common, chunks)
     return _by_chunks(*common, chunks, None, (False, False, False))[0]
 
 
@@ -98,7 +100,7 @@ def linear_cross_entropy(
     input h (N, I), linear_weight W (V, *K, I), linear_bias b (V, *K), target (N, *K) class indices or (N, V, *K)
     probabilities; returns () or, without a reduction, (N, *K).
     """
-    return cross_entropy(_scores(input, linear_weight, linear_bias), target, *criterion)[0]
+    return cross_entropy(_scores(input, linear_weight, linear_bias, chunks), target, *criterion)[0]
 
 
 def _linear_cross_entropy_backward_kernel(
@@ -113,7 +115,7 @@ def _linear_cross_entropy_backward_kernel(
 ) -> Gradients:
     common = input, linear_weight, linear_bias, target, criterion
     if not isinstance(input.shape[0], int):
-        return linear_cross_entropy_backward.formula(grad, *common, wanted)
+        return linear_cross_entropy_backward.formula(grad, *common, wanted, chunks)
     slope = grad / _divisor(input, linear_weight, target, criterion) if criterion.reduction == "mean" else grad
     return _by_chunks(*common, chunks, slope, wanted)[1]
 
@@ -133,12 +135,14 @@ def linear_cross_entropy_backward(
 
     The scores are computed again. grad: the loss's shape, () or (N, *K).
     """
-    scores = _scores(input, linear_weight, linear_bias)
+    own, lower = input.dtype, chunks.lower or input.dtype
+    scores = _scores(input, linear_weight, linear_bias, chunks)
     _, log_p, divisor = cross_entropy(scores, target, *criterion)
     G = cross_entropy_grad_input(grad, log_p, target, divisor, *criterion).flatten(1)  # (N, V d1 ...)
+    g, h, W = G.to(lower), input.to(lower), linear_weight.flatten(0, -2).to(lower)
     return (
-        linear_grad_input(G, linear_weight.flatten(0, -2)) if wanted[0] else None,
-        linear_grad_weight(G, input).reshape(linear_weight.shape) if wanted[1] else None,
+        linear_grad_input(g, W).to(own) if wanted[0] else None,
+        linear_grad_weight(g, h).to(own).reshape(linear_weight.shape) if wanted[1] else None,
         linear_grad_bias(G).reshape(linear_weight.shape[:-1]) if wanted[2] else None,
     )
 
@@ -154,7 +158,7 @@ def _linear_cross_entropy_with_gradients_kernel(
 ) -> tuple[Tensor, Gradients]:
     common = input, linear_weight, linear_bias, target, criterion
     if not isinstance(input.shape[0], int):
-        return linear_cross_entropy_with_gradients.formula(*common, wanted)
+        return linear_cross_entropy_with_gradients.formula(*common, wanted, chunks)
     return _by_chunks(*common, chunks, 1 / _divisor(input, linear_weight, target, criterion), wanted)
 
 
@@ -170,8 +174,8 @@ def linear_cross_entropy_with_gradients(
 ) -> tuple[Tensor, Gradients]:
     """The loss, a mean or a sum, and its gradients, from one pass over the scores."""
     common = input, linear_weight, linear_bias, target, criterion
-    loss = linear_cross_entropy(*common)
-    return loss, linear_cross_entropy_backward(torch.ones_like(loss), *common, wanted)
+    loss = linear_cross_entropy(*common, chunks)
+    return loss, linear_cross_entropy_backward(torch.ones_like(loss), *common, wanted, chunks)
 
 
 def linear_cross_entropy_grad_target(
@@ -188,11 +192,12 @@ def linear_cross_entropy_grad_target(
     return cross_entropy_grad_target(grad, log_p, divisor, weight, reduction, label_smoothing)
 
 
-def _scores(input: Tensor, linear_weight: Tensor, linear_bias: Tensor | None) -> Tensor:
+def _scores(input: Tensor, linear_weight: Tensor, linear_bias: Tensor | None, chunks: Chunks = _FITTING) -> Tensor:
     """x = h W^T + b, (N, V, *K)."""
-    bias = None if linear_bias is None else linear_bias.flatten()
-    scores = linear(input, linear_weight.flatten(0, -2), bias)
-    return scores.reshape(input.shape[0], *linear_weight.shape[:-1])
+    lower = chunks.lower or input.dtype
+    bias = None if linear_bias is None else linear_bias.flatten().to(lower)
+    scores = linear(input.to(lower), linear_weight.flatten(0, -2).to(lower), bias)
+    return scores.reshape(input.shape[0], *linear_weight.shape[:-1]).to(input.dtype)
 
 
 def _divisor(input: Tensor, linear_weight: Tensor, target: Tensor, criterion: Criterion) -> Tensor:
@@ -221,9 +226,11 @@ def _fitting(count: int, scores: int, like: Tensor) -> int:
     return -(-count // chunks)
 
 
-def _multiplied_in(input: Tensor, precision: str) -> tuple[torch.dtype, torch.dtype]:
+def _multiplied_in(input: Tensor, chunks: Chunks) -> tuple[torch.dtype, torch.dtype]:
     """The dtypes that the products of scores and dL/dh, and of dL/dW, are taken in."""
-    own, working = input.dtype, _working(input.dtype)
+    own, working, precision = input.dtype, _working(input.dtype), chunks.precision
+    if chunks.lower is not None:
+        return chunks.lower, chunks.lower
     if precision == "auto":
         precision = "accurate" if own is torch.float16 and input.device.type == "cpu" else "compact"
     return (working if precision == "accurate" else own), (own if precision == "compact" else working)
@@ -242,7 +249,7 @@ def _by_chunks(
     """The loss, and the gradients where dL/d(loss of a place) is `slope`, () or (N, *K)."""
     count, own, working = input.shape[0], input.dtype, _working(input.dtype)
     classes, places = linear_weight.shape[0], linear_weight.shape[1:-1].numel()
-    precise, precise_weight = _multiplied_in(input, chunks.precision)
+    precise, precise_weight = _multiplied_in(input, chunks)
     W = linear_weight.flatten(0, -2)  # (V P, I), P the number of places in K
     rows = max(min(chunks.rows or _fitting(count, W.shape[0], input), count), 1)
     probable = is_probabilities(input, target)

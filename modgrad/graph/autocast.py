@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from modgrad.graph.call import is_parameter
-from modgrad.graph.lists import CELL, LISTS, LOWER, NAMED, OTHER_NAMES, PROMOTE, REFUSED, STATE, WIDEST
+from modgrad.graph.lists import CELL, LISTS, LOWER, NAMED, OTHER_NAMES, PROMOTE, REFUSED, STATE
 from modgrad.graph.mode import mode, switched
 
 AS_GIVEN = "as given"  # an operation that was told its dtype
@@ -187,21 +187,26 @@ class Cast:
         return tuple(outputs) if several else outputs[0]
 
     def backward(self, call: Any, *grads: Any) -> Any:
-        results = self._module.backward(call, *self._as_given_out(grads))
+        results = self._module.backward(call, *self._as_given_out(call, grads))
         if not isinstance(results, (tuple, list)):
             return _to(results, self._inputs[0])
         return *map(_to, results, self._inputs), *results[len(self._inputs) :]
 
     def parameter_gradients(self, call: Any, *grads: Any) -> dict[str, Tensor | None]:
-        gradients = self._module.parameter_gradients(call, *self._as_given_out(grads))
+        gradients = self._module.parameter_gradients(call, *self._as_given_out(call, grads))
         dtypes = {name: parameter.dtype for name, parameter in call.parameters.items()}
         return {name: _to(gradient, dtypes.get(name)) for name, gradient in gradients.items()}
 
-    def _as_given_out(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Gradients of the outputs as forward gave them. The same ones each time, as a module may know them again."""
+    def _as_given_out(self, call: Any, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Gradients of the outputs as forward gave them. The same ones for both methods above, which may share work and
+        know by these that it is done."""
         if self._given is None:
             return grads
-        return tuple(map(_to, grads, self._outputs))
+        known = getattr(call, "as_given_out", None)
+        if known is None or any(a is not b for a, b in zip(known[0], grads, strict=True)):
+            call.as_given_out = known = grads, tuple(map(_to, grads, self._outputs))
+        given: tuple[Any, ...] = known[1]
+        return given
 
     def _concerns(self, x: Any) -> bool:
         return _is_eligible(x, self._device_type)
@@ -264,8 +269,6 @@ def cast(module: Any, values: list[Any]) -> Any:
         given = None
         if kind == PROMOTE:
             target = _widest(tensors, device_type, lower)
-        elif kind == WIDEST:
-            target, given = lower, _widest(values, device_type, lower)
         elif kind in (STATE, CELL):
             target, given = lower, _widest(values[-1:], device_type, lower)
         if all(x.dtype is target for x in tensors if _is_eligible(x, device_type)):
@@ -281,6 +284,14 @@ def _list_of(operation: str, device_type: str) -> str | None:
         if name in lists or name == AS_GIVEN:
             return lists.get(name)
     return None
+
+
+def lower_dtype(x: Tensor) -> torch.dtype | None:
+    """Inside of an `autocast`: what products of this tensor are taken in. For a primitive that casts by itself."""
+    if mode.autocast is None or x.dtype is torch.float64:
+        return None
+    lower: torch.dtype | None = mode.autocast.dtypes.get(x.device.type)
+    return lower
 
 
 def _widest(values: Iterable[Any], device_type: str, lower: torch.dtype) -> torch.dtype:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-LOWER, FLOAT32, PROMOTE, WIDEST, REFUSED = "lower", "float32", "promote", "widest", "refused"
+LOWER, FLOAT32, PROMOTE, REFUSED = "lower", "float32", "promote", "refused"
 STATE, CELL = "state", "cell"  # of recurrent layers
 
 _CONVOLUTIONS = "conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d"
@@ -38,23 +38,22 @@ _CUDA = {
     REFUSED: "binary_cross_entropy",
 }
 
-# What PyTorch makes of several operations, by what comes out of them. WIDEST: products in the lower dtype, and the rest
-# in the widest dtype that came in. STATE: products in the lower dtype, which meet a layer's state, h or c, and
-# all that comes out has its dtype. CELL: the same, but that h, which is projected, is a product itself.
+# What PyTorch makes of several operations, by what comes out of them. STATE: products in the lower dtype, which meet a
+# layer's state, h or c, and all that comes out has its dtype. CELL: the same, but that h, which is projected, is a
+# product itself.
 _MADE_OF_SEVERAL = {
     "cpu": {
         LOWER: "affine_grid lstm rnn rnn_relu_cell rnn_tanh_cell",
-        FLOAT32: "lp_pool3d local_response_norm_of_images",
+        FLOAT32: "linear_cross_entropy lp_pool3d local_response_norm_of_images",
         PROMOTE: "cosine_similarity multilabel_soft_margin_loss pairwise_distance",
-        WIDEST: "linear_cross_entropy",
         STATE: "gru gru_cell lstm_cell lstm_packed",
         CELL: "lstm_projected",
     },
     "cuda": {
         LOWER: "affine_grid gru lstm lstm_packed lstm_projected rnn",
-        FLOAT32: """cross_entropy_loss gaussian_nll_loss local_response_norm local_response_norm_of_images lp_pool1d
-            lp_pool2d lp_pool3d multilabel_soft_margin_loss normalize pairwise_distance""",
-        WIDEST: "linear_cross_entropy",
+        FLOAT32: """cross_entropy_loss gaussian_nll_loss linear_cross_entropy local_response_norm
+            local_response_norm_of_images lp_pool1d lp_pool2d lp_pool3d multilabel_soft_margin_loss normalize
+            pairwise_distance""",
     },
 }
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from modgrad import functional
 from modgrad.graph import Buffer, Module
+from modgrad.graph.autocast import lower_dtype
 from modgrad.graph.errors import describe
 from modgrad.nn.linear import Linear
 from modgrad.nn.loss import Loss
@@ -163,7 +164,10 @@ class LinearCrossEntropyLoss(Module):
 
 
 class LinearCrossEntropy(Loss):
-    """What LinearCrossEntropyLoss computes, of the input, the linear map's weight and bias, and the target."""
+    """What LinearCrossEntropyLoss computes, of the input, the linear map's weight and bias, and the target.
+
+    Under autocast its products are in the lower dtype, and all else, the loss above all, in float32.
+    """
 
     autocast = "linear_cross_entropy"
 
@@ -185,7 +189,7 @@ class LinearCrossEntropy(Loss):
         call.save(input, weight, bias, target, self.criterion.weight)
         h, t = (input.unsqueeze(0), target.unsqueeze(0)) if call.single else (input, target)
         common = h, weight, bias, t, self.criterion
-        call.chunks = chunks = self.options.chunks(h, weight.shape[0])
+        call.chunks = chunks = self.options.chunks(h, weight.shape[0])._replace(lower=lower_dtype(h))
         wanted = call.wants(0), call.wants(1), bias is not None and call.wants(2)
         try:
             if self.reduction == "none" or not any(wanted):

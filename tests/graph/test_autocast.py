@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
 from modgrad import nn
-from modgrad.graph.lists import _MADE_OF_SEVERAL, CELL, FLOAT32, LISTS, LOWER, PROMOTE, REFUSED, STATE, WIDEST
+from modgrad.graph.lists import _MADE_OF_SEVERAL, CELL, FLOAT32, LISTS, LOWER, PROMOTE, REFUSED, STATE
 from modgrad.graph.tracing import Tracing, substituted
 from tests.cases import CASES, FIRST, Case, row
 
@@ -101,7 +101,7 @@ def test_lists_have_pytorchs_operations(device: str) -> None:
     several = {name for kinds in _MADE_OF_SEVERAL[device].values() for name in kinds.split()}
     assert not several & theirs
     assert set(LISTS[device]) - several - {LOWER, FLOAT32, PROMOTE} == {n for n in theirs if not n.startswith("_")}
-    assert set(LISTS[device].values()) <= {LOWER, FLOAT32, PROMOTE, WIDEST, STATE, CELL, REFUSED}
+    assert set(LISTS[device].values()) <= {LOWER, FLOAT32, PROMOTE, STATE, CELL, REFUSED}
 
 
 # How to call an operation, where it is not of one matrix.

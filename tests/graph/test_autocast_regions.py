@@ -455,6 +455,39 @@ def test_what_is_refused() -> None:
             nn.autocast(*arguments)
 
 
+def test_both_methods_of_a_primitive_get_the_same_gradient() -> None:
+    """By which they know that the other has done the work; here where it is cast, as behind a GRU on the CPU."""
+    seen: list[Any] = []
+
+    class Scaled(nn.Primitive):
+        autocast = "gru_cell"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor([2.0]))
+
+        def forward(self, call: Any, x: Tensor) -> Tensor:
+            call.save(x, self.weight)
+            return x * self.weight
+
+        def backward(self, call: Any, grad: Tensor) -> Tensor:
+            seen.append(grad)
+            return grad * call.saved[1]
+
+        def parameter_gradients(self, call: Any, grad: Tensor) -> dict[str, Tensor | None]:
+            seen.append(grad)
+            return {"weight": (grad * call.saved[0]).sum(0, keepdim=True)}
+
+    layer, x = Scaled(), nn.Variable(torch.randn(3))
+    with nn.autocast("cpu", LOW):
+        y = layer(x)
+    assert y.dtype == torch.float32
+    y.backward(torch.ones_like(y))
+    assert seen[0] is seen[1]
+    assert seen[0].dtype == LOW
+    assert x.grad_v.dtype == layer.weight.grad_v.dtype == torch.float32
+
+
 def test_wrong_gradient_is_still_found() -> None:
     class Wrong(nn.Primitive):
         autocast = "lower"

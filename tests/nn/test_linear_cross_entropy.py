@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from modgrad import nn
+from modgrad import functional, nn
 from modgrad.graph.tracing import Tracing, substituted
 
 EXACT = {"rtol": 1e-12, "atol": 1e-13}
@@ -257,3 +258,24 @@ def test_gradients_that_are_kept() -> None:
         (loss * 2).backward()
     assert seen.numel <= 50 * 4, "no scores"
     torch.testing.assert_close(x.grad_v, 3 * first)
+
+
+@pytest.mark.parametrize("formula", [False, True], ids=["chunks", "formula"])
+def test_autocast_keeps_the_loss_in_float32(formula: bool) -> None:
+    """The scores are products in bfloat16; what is made of them is not rounded."""
+    ours, twin = nn.LinearCrossEntropyLoss(16, 50), torch.nn.Linear(16, 50, bias=False)
+    ours.linear.weight.data.copy_(twin.weight.detach())
+    x, target = torch.randn(12, 16), torch.randint(50, (12,))
+    leaf, other = nn.Variable(x.clone()), x.clone().requires_grad_()
+    with nn.autocast(torch.bfloat16), functional.formulas() if formula else nullcontext():
+        loss = ours(leaf, target)
+    with torch.autocast("cpu", torch.bfloat16):
+        theirs = torch.nn.functional.cross_entropy(twin(other), target)
+    assert loss.dtype == theirs.dtype == torch.float32
+    torch.testing.assert_close(loss.detach(), theirs.detach(), rtol=1e-6, atol=0.0)
+    with functional.formulas() if formula else nullcontext():
+        loss.backward()
+    theirs.backward()
+    for grad, expected in [(leaf.grad_v, other.grad), (ours.linear.weight.grad_v, twin.weight.grad)]:
+        assert grad.dtype == torch.float32
+        torch.testing.assert_close(grad, expected, rtol=2**-6, atol=2e-4)
