@@ -26,6 +26,11 @@ def sizes(value: Any, dims: int, name: str) -> tuple[Any, ...]:
     return several
 
 
+def step(stride: Any, kernel_size: Any) -> Any:
+    """The stride of windows; their size, if none is given, or an empty list, as PyTorch's own functions have it."""
+    return kernel_size if stride is None or (isinstance(stride, (list, tuple)) and not stride) else stride
+
+
 class Pooling(Primitive):
     """A layer over the last `dims` dimensions of its input, (N, C, ...) or (C, ...)."""
 

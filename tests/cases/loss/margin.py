@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tests.cases.loss.termwise import Make, n, of
 from tests.cases.table import PER_CLASS, layer, numbers
-from tests.cases.termwise_loss import Make, n, of
 
 NOT_HALF: Any = {"dtypes": (torch.float32,)}  # PyTorch has no kernels for them
 

@@ -1,43 +1,17 @@
-"""Losses. The target of each may be a Variable too, where its gradient makes sense."""
+"""Losses of class indices, or of a probability for each class."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from modgrad import functional
-from modgrad.graph import Buffer, Primitive
 from modgrad.graph.errors import describe
+from modgrad.nn.loss.base import Loss, weight_buffer
 
 __all__ = ["CrossEntropyLoss", "NLLLoss", "NLLLoss2d"]
-
-
-def checked_reduction(
-    name: str, size_average: None, reduce: None, reduction: str, known: Sequence[str] = ("mean", "sum", "none")
-) -> str:
-    """`reduction`, if the loss of this name knows it."""
-    choice = ", ".join(f'"{one}"' for one in known[:-1]) + f' or "{known[-1]}"'
-    if size_average is not None or reduce is not None:
-        raise TypeError(f"{name}: size_average and reduce are gone in PyTorch too: write reduction={choice}")
-    if reduction not in known:
-        raise ValueError(f"{name}(reduction={reduction!r}): expected {choice}")
-    return reduction
-
-
-class Loss(Primitive):
-    """What losses share: `reduction` is "mean", "sum", or "none" for each value by itself."""
-
-    reductions: ClassVar[Sequence[str]] = ("mean", "sum", "none")
-
-    def __init__(self, size_average: None = None, reduce: None = None, reduction: str = "mean") -> None:
-        super().__init__()
-        self.reduction = checked_reduction(type(self).__name__, size_average, reduce, reduction, self.reductions)
-
-    def extra_repr(self) -> str:
-        return "" if self.reduction == "mean" else f"reduction={self.reduction!r}"
 
 
 class OfClasses(Loss):
@@ -54,7 +28,7 @@ class OfClasses(Loss):
         reduction: str = "mean",
     ) -> None:
         super().__init__(size_average, reduce, reduction)
-        self.weight = Buffer(weight)  # type: ignore[assignment]
+        self.weight = weight_buffer(self, "weight", weight)
         self.ignore_index = ignore_index
 
     def _explained(self, input: Tensor, target: Tensor) -> Exception | None:

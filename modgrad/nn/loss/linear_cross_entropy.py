@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from modgrad import functional
-from modgrad.graph import Buffer, Module
+from modgrad.graph import Module
 from modgrad.graph.autocast import lower_dtype
 from modgrad.graph.errors import describe
 from modgrad.nn.linear import Linear
-from modgrad.nn.loss import Loss
+from modgrad.nn.loss.base import Loss, constant, weight_buffer
 
 __all__ = ["LinearCrossEntropyLoss", "LinearCrossEntropyOptions"]
 
@@ -143,7 +143,7 @@ class LinearCrossEntropyLoss(Module):
         LinearCrossEntropy(weight, ignore_index, reduction, label_smoothing, options)  # which looks at these
         self.num_classes, self.out_features, self.reduction = num_classes, out_features, reduction
         self.ignore_index, self.label_smoothing, self.options = ignore_index, label_smoothing, options
-        self.weight = Buffer(weight)  # type: ignore[assignment]
+        self.weight = weight_buffer(self, "weight", weight)
         scores = math.prod(out_features, start=num_classes)
         self.linear = Linear(in_features, scores, bias=bias, device=device, dtype=dtype)
 
@@ -181,6 +181,7 @@ class LinearCrossEntropy(Loss):
             )
         self.names_ignored, self.options = ignore_index is not None, _understood(options)
         self.ignore_index = -100 if ignore_index is None else ignore_index
+        weight = constant(self, "weight", weight)
         self.criterion = functional.Criterion(weight, self.ignore_index, reduction, label_smoothing)
 
     def forward(self, call: Any, input: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor) -> Tensor:

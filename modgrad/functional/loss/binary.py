@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel
-from modgrad.functional.loss import REDUCTIONS
-from modgrad.functional.loss_reduction import EPSILON, grad_of_terms, reduced
+from modgrad.functional.loss.reduction import EPSILON, REDUCTIONS, grad_of_terms, reduced
 
 __all__ = [
     "binary_cross_entropy",

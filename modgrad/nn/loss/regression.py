@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from modgrad import functional
-from modgrad.nn.termwise_loss import TermwiseLoss, exchanged
+from modgrad.nn.loss.termwise import TermwiseLoss, exchanged
 
 __all__ = ["HuberLoss", "L1Loss", "MSELoss", "SmoothL1Loss"]
 

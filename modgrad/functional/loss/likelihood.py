@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from modgrad.functional.loss_reduction import grad_of_terms, reduced
+from modgrad.functional.loss.reduction import grad_of_terms, reduced
 
 __all__ = [
     "gaussian_nll_loss",

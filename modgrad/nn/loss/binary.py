@@ -8,7 +8,8 @@ from torch import Tensor
 
 from modgrad import functional
 from modgrad.graph.errors import describe
-from modgrad.nn.termwise_loss import TermwiseLoss, exchanged, weight_buffer
+from modgrad.nn.loss.base import weight_buffer
+from modgrad.nn.loss.termwise import TermwiseLoss, exchanged
 
 __all__ = ["BCELoss", "BCEWithLogitsLoss", "MultiLabelSoftMarginLoss", "SoftMarginLoss"]
 

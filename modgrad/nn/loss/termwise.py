@@ -10,12 +10,9 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from modgrad.graph import Buffer, Parameter, Variable
-from modgrad.graph.dispatch import wants_gradient
 from modgrad.graph.errors import describe
-from modgrad.graph.mode import mode
 from modgrad.nn.broadcasting import forms, restored
-from modgrad.nn.loss import Loss
+from modgrad.nn.loss.base import Loss
 
 
 class TermwiseLoss(Loss):
@@ -140,13 +137,3 @@ def exchanged(derivative: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return derivative(grad, target, input, *rest)
 
     return other
-
-
-def weight_buffer(owner: Loss, name: str, weight: Tensor | None) -> Any:
-    """A weight as a loss keeps it. One that is to be trained would stay as it is, in silence."""
-    if mode.recording and wants_gradient(weight):
-        raise TypeError(
-            f"{type(owner).__name__}({name}=...) gets no gradient: give {name}.detach(); or, to train it, take the "
-            f'terms, with reduction="none", and multiply them by it'
-        )
-    return Buffer(weight.detach() if isinstance(weight, (Variable, Parameter)) else weight)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from modgrad.functional.kernel import kernel
 from modgrad.functional.linear import linear, linear_grad_bias, linear_grad_input, linear_grad_weight
-from modgrad.functional.loss import (
+from modgrad.functional.loss.classes import (
     cross_entropy,
     cross_entropy_grad_input,
     cross_entropy_grad_target,

@@ -1,4 +1,4 @@
-"""Cross entropy, beside its derivatives; and the codes of reductions."""
+"""Losses of class indices, or of a probability for each class: negative log likelihood and cross entropy."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel
+from modgrad.functional.loss.reduction import REDUCTIONS
 
 __all__ = [
-    "REDUCTIONS",
     "cross_entropy",
     "cross_entropy_grad_input",
     "cross_entropy_grad_target",
@@ -21,7 +21,6 @@ __all__ = [
 ]
 
 aten = torch.ops.aten
-REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}  # name -> ATen's code
 
 
 # Negative log likelihood of log-probabilities x (N, C, ...) for class indices y (N, ...), with w_c each class's weight,

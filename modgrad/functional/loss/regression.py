@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel
-from modgrad.functional.loss import REDUCTIONS
-from modgrad.functional.loss_reduction import grad_of_terms, reduced
+from modgrad.functional.loss.reduction import REDUCTIONS, grad_of_terms, reduced
 
 __all__ = [
     "huber_loss",

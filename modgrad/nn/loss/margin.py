@@ -13,8 +13,8 @@ from modgrad.graph import Module
 from modgrad.graph.errors import describe
 from modgrad.nn.broadcasting import forms, restored
 from modgrad.nn.distance import PairwiseDistance
-from modgrad.nn.loss import Loss, checked_reduction
-from modgrad.nn.termwise_loss import TermwiseLoss, weight_buffer
+from modgrad.nn.loss.base import Loss, checked_reduction, weight_buffer
+from modgrad.nn.loss.termwise import TermwiseLoss
 
 __all__ = [
     "CosineEmbeddingLoss",

@@ -14,7 +14,7 @@ from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode
 from modgrad.nn.container import ModuleList, Sequential
 from modgrad.nn.linear import Linear
-from modgrad.nn.loss import CrossEntropyLoss
+from modgrad.nn.loss.classes import CrossEntropyLoss
 
 __all__ = ["AdaptiveLogSoftmaxWithLoss"]
 

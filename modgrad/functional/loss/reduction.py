@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["grad_of_terms", "reduced"]
+__all__ = ["REDUCTIONS", "grad_of_terms", "reduced"]
 
+REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}  # name -> ATen's code
 
 # 1e-12 as float32 has it, which is what PyTorch's losses take for it in every dtype.
 EPSILON = 9.999999960041972e-13

@@ -11,7 +11,7 @@ from torch import Tensor
 from modgrad import functional
 from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode
-from modgrad.nn.loss import Loss
+from modgrad.nn.loss.base import Loss
 
 __all__ = ["CTCLoss"]
 

@@ -32,7 +32,7 @@ def normalize(input: Any, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: f
     """y = x / max(n, eps), with n = (sum |x_i|^p)^(1/p) along `dim`, on Variables and plain tensors.
 
     >>> import torch
-    >>> from modgrad.nn.operators.normalize import normalize
+    >>> from modgrad.nn.operators.normalization import normalize
     >>> normalize(torch.tensor([[3.0, 4.0]]))
     tensor([[0.6000, 0.8000]])
     """

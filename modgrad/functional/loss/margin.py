@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel
-from modgrad.functional.loss import REDUCTIONS
-from modgrad.functional.loss_reduction import EPSILON, grad_of_terms, reduced
+from modgrad.functional.loss.reduction import EPSILON, REDUCTIONS, grad_of_terms, reduced
 
 __all__ = [
     "cosine_embedding_loss",

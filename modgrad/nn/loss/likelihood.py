@@ -11,7 +11,7 @@ from torch import Tensor
 from modgrad import functional
 from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode
-from modgrad.nn.termwise_loss import TermwiseLoss, exchanged
+from modgrad.nn.loss.termwise import TermwiseLoss, exchanged
 
 __all__ = ["GaussianNLLLoss", "KLDivLoss", "PoissonNLLLoss"]
 
