@@ -3,6 +3,8 @@
 Each family's file says in its `__all__` what is exported from here.
 """
 
+import typing as _typing
+
 from modgrad.graph import Buffer as Buffer
 from modgrad.graph import Call as Call
 from modgrad.graph import Module as Module
@@ -33,3 +35,10 @@ from modgrad.nn.parameters import *
 from modgrad.nn.pooling import *
 from modgrad.nn.recurrent import *
 from modgrad.nn.transformer import *
+
+if not _typing.TYPE_CHECKING:  # which would take it that any name is there
+
+    def __getattr__(name):
+        from modgrad.nn.refused import refuse  # noqa: PLC0415 (only when something is missing)
+
+        raise refuse(__name__, name)
