@@ -10,8 +10,8 @@ from torch import Tensor
 
 from modgrad import functional
 from modgrad.graph.dispatch import operator
-from modgrad.nn.arguments import sizes
-from modgrad.nn.convolution import SPACE, Convolving, Pads, named, padded_first
+from modgrad.nn.arguments import SIDES, sizes
+from modgrad.nn.convolution import Convolving, Pads, named, padded_first
 
 _torch: Any = torch
 
@@ -54,8 +54,8 @@ class _Function(Convolving):
         if input.dim() not in (n + 1, n + 2):
             return ValueError(
                 f"{type(self).__name__} was given an input of shape {tuple(input.shape)} and a weight of shape "
-                f"{tuple(weight.shape)}: expected an input (N, C, {SPACE[n]}) or (C, {SPACE[n]}) and a weight "
-                + self.of_weight.format(kernel="kernel " + SPACE[n])
+                f"{tuple(weight.shape)}: expected an input (N, C, {SIDES[n]}) or (C, {SIDES[n]}) and a weight "
+                + self.of_weight.format(kernel="kernel " + SIDES[n])
             )
         return None
 
