@@ -88,11 +88,11 @@ class Formula(Primitive):
         known = {self._arguments[p]: value for p, value in zip(positions, call.saved, strict=False)}
         known["output"] = call.saved[len(positions)]
         found: list[Tensor | None] = [None] * len(call.sources)
-        for wants, derivative, form in zip(wanted, self.derivatives, call.forms, strict=True):
+        for wants, derivative, own in zip(wanted, self.derivatives, call.forms, strict=True):
             if wants:
-                known[self._arguments[derivative.position] + "_shape"] = form[0]
+                known[self._arguments[derivative.position] + "_shape"] = own[0]
                 result = derivative.function(grad, *[known[name] for name in derivative.reads])
-                found[derivative.position] = fitted(result, form)
+                found[derivative.position] = fitted(result, own)
         return tuple(found)
 
     @classmethod
