@@ -69,9 +69,7 @@ def _interpolate_kernel(
         return _nearest_interpolated(input.movedim(1, -1), 1, size, scales, mode).movedim(-1, 1)
     operator = _operator(input, mode, antialias)
     if operator is None or (antialias and not _right_when_smoothed(input.shape[2:], size, scales)):
-        formula: Any = interpolate.formula  # type: ignore[attr-defined]
-        output: Tensor = formula(input, size, scales, mode, align_corners, antialias)
-        return output
+        return NotImplemented
     aligned = () if mode in _NEAREST else (align_corners,)
     output = operator(input, size, *aligned, *scales)
     return output
@@ -123,9 +121,7 @@ def _interpolate_backward_kernel(
     if (
         operator is None or free or copies
     ):  # ATen's backward of an unchanged size gives dL/dy on, whatever forward's scale
-        formula: Any = interpolate_backward.formula  # type: ignore[attr-defined]
-        gradient = formula(grad, input_shape, scales, mode, align_corners, antialias)
-        return gradient
+        return NotImplemented
     aligned = () if mode in _NEAREST else (align_corners,)
     gradient = operator(grad, grad.shape[2:], input_shape, *aligned, *scales)
     return gradient

@@ -159,8 +159,7 @@ def _cross_entropy_kernel(
     label_smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     if label_smoothing or is_probabilities(input, target):
-        formula = cross_entropy.formula  # type: ignore[attr-defined]
-        return formula(input, target, weight, ignore_index, reduction, label_smoothing)
+        return NotImplemented
     log_p = torch.log_softmax(input, 1)
     loss, divisor = _nll_loss_kernel(log_p, target, weight, ignore_index, reduction)
     return loss, log_p, divisor

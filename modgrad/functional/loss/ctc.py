@@ -46,9 +46,7 @@ def _ctc_loss_kernel(
     zero_infinity: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     if not _are_known(log_probs, input_lengths):
-        return ctc_loss.formula(  # type: ignore[attr-defined]
-            log_probs, targets, input_lengths, target_lengths, blank, reduction, zero_infinity
-        )
+        return NotImplemented
     targets = targets.contiguous()  # of others, one after another, the kernel takes the wrong ones
     losses, log_alpha = _ctc(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity)
     return _reduced(losses, target_lengths, reduction, zero_infinity), losses, log_alpha
@@ -102,10 +100,7 @@ def _ctc_loss_backward_kernel(
     zero_infinity: bool = False,
 ) -> Tensor:
     if not _are_known(log_probs, input_lengths):
-        return ctc_loss_backward.formula(  # type: ignore[attr-defined]
-            *(grad, log_probs, targets, input_lengths, target_lengths, losses, log_alpha),
-            *(blank, reduction, zero_infinity),
-        )
+        return NotImplemented
     slope = _for_each(grad, losses, target_lengths, reduction)
     lengths = input_lengths, target_lengths
     return _ctc_backward(slope, log_probs, targets.contiguous(), *lengths, losses, log_alpha, blank, zero_infinity)

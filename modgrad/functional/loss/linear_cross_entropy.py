@@ -82,7 +82,7 @@ def _linear_cross_entropy_kernel(
 ) -> Tensor:
     common = input, linear_weight, linear_bias, target, criterion
     if not isinstance(input.shape[0], int):  # traced with a dynamic batch: a loop must have a known number of turns
-        return linear_cross_entropy.formula(*common, chunks)
+        return NotImplemented
     return _by_chunks(*common, chunks, None, (False, False, False))[0]
 
 
@@ -115,7 +115,7 @@ def _linear_cross_entropy_backward_kernel(
 ) -> Gradients:
     common = input, linear_weight, linear_bias, target, criterion
     if not isinstance(input.shape[0], int):
-        return linear_cross_entropy_backward.formula(grad, *common, wanted, chunks)
+        return NotImplemented
     slope = grad / _divisor(input, linear_weight, target, criterion) if criterion.reduction == "mean" else grad
     return _by_chunks(*common, chunks, slope, wanted)[1]
 
@@ -158,7 +158,7 @@ def _linear_cross_entropy_with_gradients_kernel(
 ) -> tuple[Tensor, Gradients]:
     common = input, linear_weight, linear_bias, target, criterion
     if not isinstance(input.shape[0], int):
-        return linear_cross_entropy_with_gradients.formula(*common, wanted, chunks)
+        return NotImplemented
     return _by_chunks(*common, chunks, 1 / _divisor(input, linear_weight, target, criterion), wanted)
 
 

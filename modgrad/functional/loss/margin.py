@@ -190,7 +190,7 @@ def _multi_margin_loss_kernel(
     margin: float = 1.0,
 ) -> Tensor:
     if not _kernel_takes(input):
-        return multi_margin_loss.formula(input, target, weight, reduction, p, margin)  # type: ignore[attr-defined]
+        return NotImplemented
     return _multi_margin_loss(input, target, p, margin, weight, REDUCTIONS[reduction])
 
 
@@ -224,8 +224,7 @@ def _multi_margin_loss_backward_kernel(
     margin: float = 1.0,
 ) -> Tensor:
     if not _kernel_takes(input):
-        formula = multi_margin_loss_backward.formula  # type: ignore[attr-defined]
-        return formula(grad, input, target, weight, reduction, p, margin)
+        return NotImplemented
     return _multi_margin_loss_backward(grad, input, target, p, margin, weight, REDUCTIONS[reduction])
 
 
@@ -262,7 +261,7 @@ def _of_sample(grad: Tensor, samples: Tensor, reduction: str) -> Tensor:
 
 def _multilabel_margin_loss_kernel(input: Tensor, target: Tensor, reduction: str = "mean") -> tuple[Tensor, Tensor]:
     if not _kernel_takes(input):
-        return multilabel_margin_loss.formula(input, target, reduction)  # type: ignore[attr-defined]
+        return NotImplemented
     return _multilabel_margin_loss_forward(input, target, REDUCTIONS[reduction])
 
 
@@ -283,8 +282,7 @@ def _multilabel_margin_loss_backward_kernel(
     grad: Tensor, input: Tensor, target: Tensor, is_target: Tensor, reduction: str = "mean"
 ) -> Tensor:
     if not _kernel_takes(input):
-        formula = multilabel_margin_loss_backward.formula  # type: ignore[attr-defined]
-        return formula(grad, input, target, is_target, reduction)
+        return NotImplemented
     return _multilabel_margin_loss_backward(grad, input, target, REDUCTIONS[reduction], is_target)
 
 

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from modgrad import functional
-from modgrad.nn.pooling.base import Pooling, Sizes, sizes, step
+from modgrad.nn.arguments import sizes
+from modgrad.nn.pooling.base import Pooling, Sizes, step
 
 __all__ = ["AvgPool1d", "AvgPool2d", "AvgPool3d"]
 

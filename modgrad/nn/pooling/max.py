@@ -10,7 +10,8 @@ from torch import Tensor
 
 from modgrad import functional
 from modgrad.graph.errors import describe
-from modgrad.nn.pooling.base import SIDES, Pooling, Sizes, sizes, step
+from modgrad.nn.arguments import SIDES, sizes
+from modgrad.nn.pooling.base import Pooling, Sizes, step
 
 __all__ = ["MaxPool1d", "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d"]
 
