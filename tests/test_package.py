@@ -1,0 +1,45 @@
+"""`import modgrad`: light, with every room behind its name, in whatever order they are asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import modgrad
+
+
+def run(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_names() -> None:
+    for name in modgrad.__all__:
+        assert getattr(modgrad, name) is getattr(modgrad, name)
+        assert name in dir(modgrad)
+    with pytest.raises(AttributeError, match="module 'modgrad' has no attribute 'nowhere'"):
+        _ = modgrad.nowhere
+    with pytest.raises(ImportError, match="cannot import name 'nowhere' from 'modgrad'"):
+        from modgrad import nowhere  # noqa: F401
+
+
+CASES = {
+    "light": "import modgrad, sys; assert modgrad.__version__; assert not {'torch', 'numpy'} & set(sys.modules)",
+    "export is light": "from modgrad.export import OnnxTrainer; import sys; assert 'torch' not in sys.modules",
+    "star": "from modgrad import *; nn.Linear, save, check.gradients, step.TrainingStep, export.OnnxTrainer",
+    "PyTorch's functions on Variables, whatever was imported": (
+        "from modgrad.graph import Variable; import torch, sys; assert 'modgrad.interop' not in sys.modules; "
+        "x = Variable(torch.ones(3)); torch.nn.functional.silu(x).sum().backward(); assert x.grad_v is not None"
+    ),
+    "PyTorch's optimizers, whatever was imported": (
+        "from modgrad.graph import Parameter; import torch; p = Parameter(torch.ones(3)); p.grad = torch.ones(3); "
+        "torch.optim.Adam([p]).step(); assert float(p.detach().sum()) < 3"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_in_a_fresh_interpreter(case: str) -> None:
+    run(CASES[case])
