@@ -1,14 +1,7 @@
 """modgrad: deep learning with backpropagation at the level of modules, on plain tensors, without autograd.
 
-Each room is imported when it is first asked for. So `modgrad.export.OnnxTrainer` runs where PyTorch is not installed.
+Where PyTorch is not installed there is `modgrad.export.OnnxTrainer` alone, which runs exported training steps.
 """
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from modgrad import check, export, functional, graph, helper, interop, models, nn, optim, step
-    from modgrad.files import load, read_metadata, save
 
 __version__ = "0.1.0"
 __all__ = [
@@ -26,25 +19,23 @@ __all__ = [
     "save",
     "step",
 ]
-_FILES = ("load", "read_metadata", "save")  # what `files` gives; every other name is a room's
 
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as _error:
+    if _error.name != "torch":
+        raise
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'modgrad' has no attribute {name!r}")
-    try:
-        found = getattr(import_module("modgrad.files"), name) if name in _FILES else import_module(f"modgrad.{name}")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "torch":
-            raise
+    def __getattr__(name: str) -> object:
+        if name not in __all__ or name == "export":  # which is about to be imported
+            raise AttributeError(f"module 'modgrad' has no attribute {name!r}")
         raise ModuleNotFoundError(
             f"modgrad.{name} needs PyTorch, which is not installed here: pip install torch. Without it there is "
             "modgrad.export.OnnxTrainer, which runs exported training steps",
-            name=error.name,
-        ) from error
-    globals()[name] = found
-    return found
+            name="torch",
+        )
+else:
+    from modgrad import check, functional, graph, helper, interop, models, nn, optim, step
+    from modgrad.files import load, read_metadata, save
 
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+from modgrad import export

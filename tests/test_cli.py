@@ -81,13 +81,11 @@ def test_what_is_not_understood(user: Path, case: str, capsys: pytest.CaptureFix
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every command tells of itself; and none of it imports PyTorch."""
+    """Every command tells of itself."""
     for arguments in (["--help"], *([name, "--help"] for name in COMMANDS)):
         with pytest.raises(SystemExit) as exit:
             main(arguments)
         assert exit.value.code == 0
         assert capsys.readouterr().out.startswith("usage: modgrad")
-    code = "import sys, modgrad.cli; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     done = subprocess.run([sys.executable, "-m", "modgrad", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"modgrad {__version__}\n"

@@ -1,4 +1,4 @@
-"""`import modgrad`: light, with every room behind its name, in whatever order they are asked for."""
+"""`import modgrad`: every room is there, whichever was asked for."""
 
 from __future__ import annotations
 
@@ -26,11 +26,9 @@ def test_names() -> None:
 
 
 CASES = {
-    "light": "import modgrad, sys; assert modgrad.__version__; assert not {'torch', 'numpy'} & set(sys.modules)",
-    "export is light": "from modgrad.export import OnnxTrainer; import sys; assert 'torch' not in sys.modules",
     "star": "from modgrad import *; nn.Linear, save, check.gradients, step.TrainingStep, export.OnnxTrainer",
     "PyTorch's functions on Variables, whatever was imported": (
-        "from modgrad.graph import Variable; import torch, sys; assert 'modgrad.interop' not in sys.modules; "
+        "from modgrad.graph import Variable; import torch; "
         "x = Variable(torch.ones(3)); torch.nn.functional.silu(x).sum().backward(); assert x.grad_v is not None"
     ),
     "PyTorch's optimizers, whatever was imported": (

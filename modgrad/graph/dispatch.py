@@ -8,7 +8,6 @@ answer would be a float tensor that came from the graph and silently left it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -33,16 +32,8 @@ _CONSTANT = {
     *(_T.trunc, torch.trunc, _T.fix, torch.fix, _T.floor_divide, torch.floor_divide),
     *(_T.__floordiv__, _T.__rfloordiv__),
 }
-
-
-def _updating() -> bool:
-    import_module("modgrad.interop")
-    return updating()
-
-
-# Whether the running code updates parameters, which then act as plain tensors. `interop` tells: it puts its own answer
-# here, and its functions into OPERATORS, when it is imported, which the first question sees to.
-updating: Callable[[], bool] = _updating
+# Whether the running code updates parameters, which then act as plain tensors. `interop` tells.
+updating: Callable[[], bool] = bool
 
 # What a function of this name, which works in place, gives where it may be done out of place; else NotImplemented.
 # `interop` tells.
