@@ -74,7 +74,7 @@ class Files:
 
 
 def run(session: Any, given: dict[str, Tensor]) -> dict[str, Tensor]:
-    feed = {each.name: np.ascontiguousarray(given[each.name].numpy()) for each in session.get_inputs()}
+    feed = {each.name: given[each.name].contiguous().numpy() for each in session.get_inputs()}
     names = [each.name for each in session.get_outputs()]
     return {n: torch.from_numpy(np.array(x)) for n, x in zip(names, session.run(None, feed), strict=True)}
 

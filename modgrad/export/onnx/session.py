@@ -27,7 +27,7 @@ class Session:
         self.inputs = [given.name for given in self._session.get_inputs()]
 
     def __call__(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
-        feed = {name: np.ascontiguousarray(given[name].numpy()) for name in self.inputs}
+        feed = {name: given[name].contiguous().numpy() for name in self.inputs}
         try:
             results = self._session.run(None, feed)
         except Exception as error:
