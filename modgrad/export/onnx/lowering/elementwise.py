@@ -54,7 +54,9 @@ def _sum(on: Operation, kind: str, a: Any, b: Any, alpha: Any) -> Value:
         return on.op("Or", left, right)
     if alpha != 1:  # of the one that is added or taken away
         right = on.op("Mul", right, on.constant(alpha, on.dtype))
-    return on.op(kind, left, right)
+    if _is(on, right, 0):  # which onnxruntime takes away by itself, but does so wrongly where two ask for the result
+        return left
+    return right if kind == "Add" and _is(on, left, 0) else on.op(kind, left, right)
 
 
 @lowers(aten.mul.Tensor, aten.mul.Scalar)
@@ -62,21 +64,21 @@ def mul(on: Operation, a: Any, b: Any) -> Value:
     left, right = on.value(a, on.dtype), on.value(b, on.dtype)
     if on.dtype is torch.bool:
         return on.op("And", left, right)
-    if _is_one(on, left) or _is_one(on, right):
-        return left if _is_one(on, right) else right
+    if _is(on, left, 1) or _is(on, right, 1):
+        return left if _is(on, right, 1) else right
     return on.op("Mul", left, right)
 
 
-def _is_one(on: Operation, x: Value) -> bool:
-    """Whether this is a number 1, which changes nothing as a factor."""
+def _is(on: Operation, x: Value, number: int) -> bool:
+    """Whether this is a number that changes nothing: 0 as a summand, 1 as a factor."""
     held = on.graph.value_of(x)
-    return held is not None and not held.dim() and bool(held == 1)
+    return held is not None and not held.dim() and bool(held == number)
 
 
 @lowers(aten.div.Tensor, aten.div.Scalar, aten.true_divide.Tensor)
 def div(on: Operation, a: Any, b: Any) -> Value:
     left, right = on.value(a, on.dtype), on.value(b, on.dtype)
-    return left if _is_one(on, right) else on.op("Div", left, right)
+    return left if _is(on, right, 1) else on.op("Div", left, right)
 
 
 @lowers(aten.div.Tensor_mode, aten.div.Scalar_mode)
