@@ -183,9 +183,7 @@ class Graph:
             copy.ClearField("input")
             copy.ClearField("output")
             copy.input.extend(rename.get(n, n) for n in node.input)
-            copy.output.extend(rename[n] if n in needed else "" for n in node.output)
-            while not copy.output[-1]:
-                copy.output.pop()
+            copy.output.extend(rename[n] for n in node.output)
             made.append(copy)
         made += [helper.make_node("Identity", [rename.get(n, n)], [output]) for output, n in through]
         return helper.make_graph(
