@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import onnx
@@ -58,14 +58,15 @@ class Row:
             found = [*y, *(x[i].grad_v for i in self.differentiable), *wanted]
             return [value for value in found if value is not None]
 
-    def expected(self) -> list[Tensor]:
-        """The same eagerly."""
-        with formulas(but=KERNELS), Randomness(SEED):
-            x = leaves(self.inputs)
-            y = floats(self.module(*x))
-            weighted(y, self.upstream).backward()
+    def expected(self, kernels: bool, dtype: torch.dtype = DTYPE) -> list[Tensor]:
+        """The same eagerly, by kernels or by formulas."""
+        module = copy.deepcopy(self.module).to(dtype)
+        with nullcontext() if kernels else formulas(), Randomness(SEED):
+            x = leaves(cast(self.inputs, dtype))
+            y = floats(module(*x))
+            weighted(y, [grad.to(dtype) for grad in self.upstream]).backward()
         grads = [x[i].grad_v for i in self.differentiable]
-        grads += [p.grad_v for p in self.module.parameters()]
+        grads += [p.grad_v for p in module.parameters()]
         values = [*(v.detach() for v in y), *(g for g in grads if g is not None)]
         return [torch.as_tensor(v).as_subclass(Tensor) for v in values]
 
@@ -78,6 +79,3 @@ class Row:
         outputs = {f"out{i}": (value, list(value.shape or ())) for i, value in enumerate(results)}
         proto = model(graph.proto("row", [(name, list(x.shape)) for name, x in given.items()], outputs))
         return proto, given
-
-
-Make = Callable[[], Row]
