@@ -108,12 +108,13 @@ def test_models(name: str, training: bool) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # of PyTorch's modules, about themselves
+@pytest.mark.parametrize("most", [6, pytest.param(100, marks=pytest.mark.thorough)], ids=["some", "all"])
 @pytest.mark.parametrize("name", sorted(ENTRIES))
-def test_every_layer_there_and_back(name: str) -> None:
-    """Constructors of PyTorch's module database, up to a hundred of each class: arguments, names, values; and
+def test_every_layer_there_and_back(name: str, most: int) -> None:
+    """Constructors of PyTorch's module database, up to so many of each class: arguments, names, values; and
     `to_torch` gives the first again."""
     rows = {f"{r.constructor_input.args} {r.constructor_input.kwargs} {t}": (r, t) for r, t in cases(name)}
-    for key, (row, training) in list(rows.items())[:: 1 + len(rows) // 100]:
+    for key, (row, training) in list(rows.items())[:: 1 + len(rows) // most]:
         given = row.constructor_input
         twin = ENTRIES[name].module_cls(*given.args, **given.kwargs).double().train(training)
         mine = interop.from_torch(twin)

@@ -51,8 +51,14 @@ KINDS = {"Variables": nn.Variable, "Parameters": nn.Parameter, "plain tensors": 
 
 
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
-@pytest.mark.parametrize("weight", KINDS)
-@pytest.mark.parametrize("bias", KINDS)
+@pytest.mark.parametrize(
+    ("weight", "bias"),
+    [
+        pytest.param(weight, bias, marks=[pytest.mark.thorough] * (i not in (j, (j + 1) % 3)))
+        for i, weight in enumerate(KINDS)
+        for j, bias in enumerate(KINDS)
+    ],
+)
 def test_weights_of_every_kind(name: str, weight: str, bias: str) -> None:
     use, shape, of_weight = WITH_WEIGHTS[name]
     _both(use, normal(*shape), normal(*of_weight), normal(*of_weight), kinds=(nn.Variable, KINDS[weight], KINDS[bias]))
