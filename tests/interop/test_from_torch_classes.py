@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, wraps
-from typing import Any, ClassVar, Generic, TypeVar
+from functools import cached_property, partial, wraps
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import pytest
 import torch
@@ -115,3 +116,56 @@ def test_classes_of_every_kind() -> None:
     assert [base.__name__ for base in type(mine).__mro__[:3]] == ["Deeper", "Deep", "Scaled"]
     mine.scale = 3.0
     assert Scaled.scales == [3.0]
+
+
+class Layers(NamedTuple):
+    first: Any
+    second: Any
+
+
+class Holding(N.Module):
+    """Holds other modules elsewhere than among its children; `use` says how they are called."""
+
+    def __init__(self, held: Any, use: Callable[[Any, Any], Any] = lambda held, x: held(x)) -> None:
+        super().__init__()
+        self.body, self.held, self.use = N.Linear(3, 3), held, use
+
+    def forward(self, x: Tensor) -> Any:
+        return self.body(x) + self.use(self.held, self.body(x))
+
+
+def in_a_list(layer: Any) -> Any:
+    layers = [layer]
+    return lambda x: layers[0](x)
+
+
+def recursive(layer: Any) -> Any:
+    def again(x: Any, times: int = 2) -> Any:
+        return again(layer(x), times - 1) if times else x
+
+    return again
+
+
+@pytest.mark.parametrize(
+    ("hold", "use"),
+    [
+        (lambda layer: [layer, {"a": (layer,)}], lambda held, x: held[1]["a"][0](held[0](x))),
+        (lambda layer: Layers(layer, N.Tanh()), lambda held, x: held.second(held.first(x))),
+        (lambda layer: partial(layer), lambda held, x: held(x)),
+        (lambda layer: lambda x: layer(x), lambda held, x: held(x)),
+        (in_a_list, lambda held, x: held(x)),
+        (lambda layer: lambda x, own=layer: own(x), lambda held, x: held(x)),
+        (lambda layer: lambda x, *, own=layer: own(x), lambda held, x: held(x)),
+        (lambda layer: layer.forward, lambda held, x: held(x)),
+        (recursive, lambda held, x: held(x)),
+    ],
+)
+def test_modules_that_are_held_elsewhere(hold: Any, use: Any) -> None:
+    """They are converted with the rest, each once."""
+    layer = N.Linear(3, 3)
+    twin = Holding(hold(layer), use)
+    twin.layer = layer
+    twin.double()
+    mine = interop.from_torch(twin)
+    assert_same_model(twin, mine, row(2, 3))
+    assert mine.layer.weight.grad_v.any()

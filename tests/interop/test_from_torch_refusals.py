@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import pytest
@@ -62,6 +63,13 @@ def asks(x: Any) -> Any:
     return x if isinstance(x, N.Identity) else x + 1
 
 
+ELSEWHERE = N.Linear(2, 2)
+
+
+def elsewhere(x: Any) -> Any:
+    return ELSEWHERE(x)
+
+
 def mapped(x: Any) -> Any:
     return torch.func.vmap(torch.sin)(x)
 
@@ -81,6 +89,7 @@ def mapped(x: Any) -> Any:
             r"through \(line \d+\) uses Straight, whose backward would not be asked: write it as an nn.Primitive",
         ),
         (asks, r"asks \(line \d+\) asks whether something is a Identity, which its twin is not"),
+        (elsewhere, r"elsewhere \(line \d+\) uses a Linear that is no part of the model.*make it an attribute"),
         (mapped, r"uses torch.func.vmap, which leaves the graph"),
     ],
 )
@@ -206,11 +215,14 @@ def test_each_module_that_cannot_be_converted_is_named() -> None:
     assert "fine" not in text
     assert "sparse" not in text, "which is told when the rest can be converted"
     assert "(Embedding): Embedding(sparse=True): here a gradient" in refusal(N.Sequential(model["sparse"]))
-    text = refusal(N.ModuleList([wants, other, outside]))
+    queue = Uses(F.relu)
+    queue.held = deque([N.Linear(2, 2)])
+    text = refusal(N.ModuleList([wants, other, outside, queue]))
     for part in [
         "0 (Uses): its attribute scale is a tensor that asks PyTorch's autograd for a gradient: make it a Parameter",
         "1 (Uses): its attribute held is a Box that holds a module or parameter of PyTorch's",
         "2.layers.1 (LazyLinear): it is lazy",
+        "3 (Uses): its attribute held is a deque that holds a module or parameter of PyTorch's",
     ]:
         assert part in text, f"{part}\n{text}"
 
