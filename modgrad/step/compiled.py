@@ -20,6 +20,7 @@ from modgrad.step.locate import locating, place_of
 from modgrad.step.native import DTYPES, Native, refuse_without_compiler
 from modgrad.step.program import exporting
 from modgrad.step.quiet import quiet
+from modgrad.step.shapes import Shapes
 from modgrad.step.training import parts
 
 if TYPE_CHECKING:
@@ -147,12 +148,20 @@ class CompiledStep:
         """A program, compiled or from the cache, and what is noted about it."""
         names = self.step.names()
         lines = [self.backend, "dynamic" if dynamic else "static", f"{torch.get_num_threads()} threads"]
+        shapes = Shapes()
         for size in _SIZES if dynamic else [None]:  # for a program of any size, what it does at two of them
             batch = pytree.tree_unflatten([x if size is None else _resized(x, size) for x in leaves], structure)
             done, (_, loss) = dry_run(
-                names, binding.pure(due), binding.leaves, binding.numbers, batch, constants=binding.constants
+                names,
+                binding.pure(due),
+                binding.leaves,
+                binding.numbers,
+                batch,
+                constants=binding.constants,
+                shapes=shapes,
             )
             lines += done
+        shapes.save()
         batch = pytree.tree_unflatten(leaves, structure)
         entry, about, there = cache.find_or_make(
             cache.key(lines),

@@ -317,7 +317,7 @@ class TrainingStep:
         def arrived(parameter: Any) -> None:
             group = group_of.get(id(parameter))
             if group is not None and parameter.grad is not None:
-                self.optimizer.apply([parameter], [parameter.grad], [self.optimizer.state[parameter]], group)
+                self.optimizer.update([parameter], [parameter.grad], [self.optimizer.state[parameter]], group)
                 parameter.grad = None
 
         with self.optimizer.in_parts():
@@ -335,7 +335,7 @@ def refuse_hooks(optimizer: Optimizer, where: str) -> None:
 
 def refuse_unfit(loss: Any) -> None:
     """Raise for a loss that nothing can be trained by."""
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
+    if not isinstance(loss, Tensor) or loss.shape.numel() != 1:
         raise TypeError(
             f"TrainingStep: the criterion gave {describe(loss)}, expected a loss of one number: reduce it first, as "
             'with .mean(), or reduction="mean"'
