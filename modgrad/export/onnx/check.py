@@ -5,7 +5,9 @@ and on inputs that are all zero, so that there are gradients of exactly zero, fr
 are
 
 - loss, gradients and buffers, with those of the step in float64: the graph may be farther from these than the eager
-  step in its own dtype is, but not by a factor of more than `FACTOR`;
+  step in its own dtype is, by kernels or by formulas, but not by a factor of more than `FACTOR`. A gradient that is
+  zero but for rounding is measured by the largest one: more coarsely where the data has no variance, by which batch
+  normalization would divide;
 - parameters and the optimizer's state after the update, with what the optimizer's own kernels make of the *graph's*
   gradients, to a few roundings. So what an optimizer makes of rounding noise does not matter: a convolution's bias
   before batch normalization has a gradient of zero that comes out as noise, of which Adam makes steps of the learning
@@ -18,6 +20,7 @@ the two may have fallen to its two sides.
 from __future__ import annotations
 
 import copy
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,13 +29,16 @@ from torch.utils import _pytree as pytree
 
 from modgrad.export.onnx import eager
 from modgrad.export.onnx.errors import ExportError
+from modgrad.export.onnx.exported import GRADIENT
 from modgrad.export.onnx.session import Session
+from modgrad.functional.kernel import formulas
 
 if TYPE_CHECKING:
     from modgrad.export.onnx.exported import Exported
     from modgrad.step.training import TrainingStep
 
 FACTOR = 64  # how many times farther from the exact gradient than the eager step, in parts of which sums may differ
+ROUNDING = 4  # of the largest gradient, that may be in any
 ROUNDINGS = 64  # of an update
 _AGAIN = 3  # times that the parameters are changed, where a gradient did not fit
 
@@ -42,7 +48,7 @@ def check(step: TrainingStep, batch: Any, exported: Exported) -> None:
     checking = _Check(step, exported)
     for kind, data in batches(batch).items():
         for number in range(2):
-            checking.one(data, f"step {number + 1} on {kind}")
+            checking.one(data, f"step {number + 1} on {kind}", ROUNDING if data is batch else FACTOR)
     checking.prediction(batch)
     checking.finished(batch)
 
@@ -75,15 +81,16 @@ class _Check:
         self.sums: dict[str, Tensor] = {}
         self.halvings = 0
 
-    def one(self, batch: Any, where: str) -> None:
-        """Take one step, and compare all that comes of it."""
+    def one(self, batch: Any, where: str, floor: int) -> None:
+        """Take one step, and compare all that comes of it. floor: how many roundings of the largest gradient may be
+        in any."""
         start = eager.values(self.step)
         for attempt in range(_AGAIN + 1):
             before = start if not attempt else self._moved(start, attempt)
             eager.put(self.step, before)
             graph = self._run(before, batch)
             found = self._results(before, batch)
-            problem = self._compare(*found, graph, where)
+            problem = self._compare(*found, graph, where, floor)
             if problem is None:
                 break
         else:
@@ -125,33 +132,46 @@ class _Check:
         factor = 0.75**self.halvings
         return {n: torch.tensor(value * factor, dtype=torch.float64) for n, value in self.exported.numbers.items()}
 
-    def _results(self, before: dict[str, Tensor], batch: Any) -> tuple[eager.Result, eager.Result]:
-        eager.put(self.precise, before)
+    def _results(self, before: dict[str, Tensor], batch: Any) -> tuple[eager.Result, eager.Result, eager.Result]:
+        """By kernels, by formulas, in float64."""
         own = eager.results(self.step, batch, self.seed)
-        return own, eager.results(self.precise, eager.in_double(batch), self.seed)
+        eager.put(self.step, before)
+        with formulas():
+            other = eager.results(self.step, batch, self.seed)
+        eager.put(self.precise, before)
+        return own, other, eager.results(self.precise, eager.in_double(batch), self.seed)
 
     # The comparisons
 
-    def _compare(self, own: eager.Result, exact: eager.Result, graph: dict[str, Tensor], where: str) -> str | None:
+    def _compare(
+        self,
+        own: eager.Result,
+        other: eager.Result,
+        exact: eager.Result,
+        graph: dict[str, Tensor],
+        where: str,
+        floor: int,
+    ) -> str | None:
         """What of loss, gradients and buffers does not fit, in words."""
         largest = max((_largest(g) for g in exact.gradients.values()), default=0.0)
-        rows: list[tuple[str, Tensor, Tensor, Tensor, float]] = [("loss", own.loss, exact.loss, graph["loss"], 0.0)]
-        for name, gradient in own.gradients.items():
-            rows.append((f"grad.{name}", gradient, exact.gradients[name], graph[f"grad.{name}"], largest))
-        for name, buffer in own.buffers.items():
-            rows.append((name, buffer, exact.buffers[name], graph[name], 0.0))
-        for name, mine, precise, theirs, scale in rows:
-            if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
+        mine, formulas_, precise = own.named(), other.named(), exact.named()
+        for name, value in mine.items():
+            theirs = graph[name]
+            if value.shape != theirs.shape or value.dtype != theirs.dtype:
                 return f"{self._named(name)} is {theirs.dtype}{tuple(theirs.shape)} in {where}"
-            if not mine.is_floating_point():
-                if not torch.equal(mine, theirs):
-                    return self._said(name, mine, theirs, where)
-                continue
-            rounding = torch.finfo(mine.dtype).eps
-            noise = _distance(mine, precise)
-            allowed = FACTOR * (noise + rounding * _largest(precise)) + 4 * rounding * scale
-            if not _distance(theirs, precise) <= allowed:
-                return self._said(name, mine, theirs, where)
+            if not value.is_floating_point():
+                fits = torch.equal(value, theirs)
+            else:
+                rounding = torch.finfo(value.dtype).eps
+                noise = max(_distance(value, precise[name]), _distance(formulas_[name], precise[name]))
+                scale = largest if name.startswith(GRADIENT) else 0.0
+                allowed = FACTOR * (noise + rounding * _largest(precise[name])) + floor * rounding * scale
+                if isfinite(noise):
+                    fits = _distance(theirs, precise[name]) <= allowed
+                else:  # what is too large for the dtype, or no number in it, is to be so in the graph
+                    fits = _distance(theirs, value) <= FACTOR * rounding * _largest(value)
+            if not fits:
+                return self._said(name, value, theirs, where)
         return None
 
     def _compare_update(self, before: dict[str, Tensor], graph: dict[str, Tensor], where: str) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from modgrad.export.onnx.exported import GRADIENT, LOSS
 from modgrad.graph import Randomness
 from modgrad.graph.call import plain
 from modgrad.graph.mode import no_grad
@@ -25,6 +26,10 @@ class Result(NamedTuple):
     loss: Tensor
     gradients: dict[str, Tensor]
     buffers: dict[str, Tensor]
+
+    def named(self) -> dict[str, Tensor]:
+        """As the graph's outputs are named, but for a "new." before a buffer."""
+        return {LOSS: self.loss, **{GRADIENT + n: g for n, g in self.gradients.items()}, **self.buffers}
 
 
 def values(step: TrainingStep) -> dict[str, Tensor]:

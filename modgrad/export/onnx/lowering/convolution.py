@@ -82,20 +82,27 @@ def _convolved(
     batched = rank(x) == dims + 2
     if not batched:
         x = on.unsqueeze(x, 0)
-    pads = _each(padding, dims)
-    outside = None if output_padding is None else _each(output_padding, dims)
+    before = _each(padding, dims)
+    # More places at the far end are fewer that are cut off there; beyond what was reached at all they are zeros.
+    outside = [0] * dims if output_padding is None else _each(output_padding, dims)
+    after = [max(pad - more, 0) for pad, more in zip(before, outside, strict=True)]
+    zeros = [max(more - pad, 0) for pad, more in zip(before, outside, strict=True)]
+    late = bias if any(zeros) else None
     found = on.op(
         kind,
         x,
         weight,
-        bias,
+        None if late is not None else bias,
         kernel_shape=[int(size) for size in (weight.shape or ())[2:]] if _fixed(weight) else None,
         strides=_each(stride, dims),
-        pads=[*pads, *pads],
+        pads=[*before, *after],
         dilations=_each(dilation, dims),
         group=groups,
-        output_padding=outside if outside and any(outside) else None,
     )
+    if any(zeros):
+        found = on.op("Pad", found, on.ints(*[0] * (dims + 4), *zeros))
+    if late is not None:
+        found = on.op("Add", found, on.reshape(late, (-1, *[1] * dims)))
     return found if batched else on.op("Squeeze", found, on.ints(0))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from modgrad.export.onnx.graph import Value
-from modgrad.export.onnx.lowering.table import BROADCASTING, LOWERINGS, Operation, lowers
+from modgrad.export.onnx.lowering.table import BROADCASTING, LOWERINGS, Operation, is_fixed, lowers, same_size
 
 aten: Any = torch.ops.aten
 
@@ -122,7 +122,26 @@ def expm1(on: Operation, x: Value) -> Value:
 
 @lowers(aten.add.Tensor, aten.add.Scalar)
 def add(on: Operation, a: Any, b: Any, alpha: Any = 1) -> Value:
+    if alpha == 1:
+        for position, (product, bias) in enumerate(((a, b), (b, a))):
+            if _is_lone_product(on, product, position) and _is_row(bias, product):
+                left, right, options = on.graph.products[product.name]
+                return on.op("Gemm", left, right, bias, **options)
     return _sum(on, "Add", a, b, alpha)
+
+
+def _is_lone_product(on: Operation, x: Any, position: int) -> bool:
+    """Whether this operand is a product of matrices that nobody else asks for, so that it can take a bias."""
+    if not isinstance(x, Value) or x.name not in on.graph.products:
+        return False
+    source: Any = on.node.args[position]
+    return len(source.users) == 1
+
+
+def _is_row(x: Any, like: Value) -> bool:
+    if not isinstance(x, Value) or x.dtype is not like.dtype or x.shape is None or like.shape is None:
+        return False
+    return len(x.shape) == 1 and is_fixed(x.shape[0]) and same_size(x.shape[0], like.shape[1])
 
 
 @lowers(aten.sub.Tensor, aten.sub.Scalar)
@@ -175,6 +194,11 @@ def div_mode(on: Operation, a: Any, b: Any, rounding_mode: str | None = None) ->
         return floor_quotient(on, left, right)
     quotient = on.op("Div", left, right)
     return truncated(on, quotient)
+
+
+@lowers(aten.trunc.default)
+def trunc(on: Operation, x: Value) -> Value:
+    return truncated(on, x)
 
 
 @lowers(aten.floor_divide.default, aten.floor_divide.Scalar)
@@ -265,6 +289,33 @@ def clamp_min(on: Operation, x: Value, min: Any) -> Value:
 @lowers(aten.clamp_max.default, aten.clamp_max.Tensor)
 def clamp_max(on: Operation, x: Value, max: Any) -> Value:
     return clamp(on, x, None, max)
+
+
+def _present(kind: str) -> Any:
+    """The larger or smaller one; where one is not a number, the other."""
+
+    def lowering(on: Operation, a: Value, b: Value) -> Value:
+        a, b = on.value(a, on.dtype), on.value(b, on.dtype)
+        found = on.op(kind, a, b)
+        if not on.dtype.is_floating_point:
+            return found
+        found = on.op("Where", on.op("IsNaN", b, dtype=torch.bool), a, found, dtype=on.dtype)
+        return on.op("Where", on.op("IsNaN", a, dtype=torch.bool), b, found, dtype=on.dtype)
+
+    return lowering
+
+
+lowers(aten.fmax.default)(_present("Max"))
+lowers(aten.fmin.default)(_present("Min"))
+
+
+@lowers(aten.xlogy.Tensor, aten.xlogy.Scalar_Self, aten.xlogy.Scalar_Other)
+def xlogy(on: Operation, x: Any, y: Any) -> Value:
+    """x log y, which is 0 for x = 0, unless y is not a number."""
+    x, y = on.value(x, on.dtype), on.value(y, on.dtype)
+    zero = on.op("Equal", x, on.constant(0, on.dtype), dtype=torch.bool)
+    nothing = on.op("And", zero, on.op("Not", on.op("IsNaN", y, dtype=torch.bool)))
+    return on.op("Where", nothing, on.constant(0, on.dtype), on.op("Mul", x, on.op("Log", y)), dtype=on.dtype)
 
 
 # Comparisons

@@ -48,25 +48,45 @@ def max_pool(
     dilations = _each(dilation, dims)
     after = [max(a, 0) for a in _ends(on, x, kernel, strides, before, dilations)]
     batched = rank(x) == dims + 2
-    space = on.sizes.scalar(_product((x.shape or ())[-dims:]))
+    sizes = list((x.shape or ())[-dims:])
     if not batched:
         x = on.unsqueeze(x, 0)
+    apart = any(p >= k for p, k in zip((*before, *after), (*kernel, *kernel), strict=True))
+    if apart:  # which onnxruntime's pooling takes no padding of
+        lowest = on.constant(float("-inf"), x.dtype)
+        x = on.op("Pad", x, on.ints(0, 0, *before, 0, 0, *after), lowest)
     found = on.op(
         "MaxPool",
         x,
         outputs=2 if on.used(1) else 1,
-        dtypes=[x.dtype, torch.int64] if on.used(1) else (),
+        dtypes=[torch.int64] if on.used(1) else (),
         kernel_shape=kernel,
         strides=strides,
-        pads=[*before, *after],
+        pads=[0] * (2 * dims) if apart else [*before, *after],
         dilations=dilations,
     )
     values, places = found if on.used(1) else (found, None)
     if places is not None:
-        places = on.graph.mark_nonnegative(on.op("Mod", places, space))
+        outer = [low + size + high for low, size, high in zip(before, sizes, after, strict=True)] if apart else sizes
+        places = on.op("Mod", places, on.sizes.scalar(_product(outer)))
+        if apart:
+            places = _without(on, places, outer, sizes, before)
+        on.graph.mark_nonnegative(places)
     if not batched:
         values, places = (None if y is None else on.op("Squeeze", y, on.ints(0)) for y in (values, places))
     return values, places
+
+
+def _without(on: Operation, places: Value, outer: list[Any], sizes: list[Any], before: list[int]) -> Value:
+    """Places in a padded channel, as places in the channel."""
+    total, factor = on.constant(0, torch.int64), 1
+    for outside, size, low in zip(reversed(outer), reversed(sizes), reversed(before), strict=True):
+        wide = on.sizes.scalar(outside)
+        own = on.op("Sub", on.op("Mod", places, wide), on.constant(low, torch.int64))
+        places = on.op("Div", places, wide)
+        total = on.op("Add", total, on.op("Mul", own, on.sizes.scalar(factor)))
+        factor = factor * size
+    return total
 
 
 def _product(sizes: Any) -> Any:

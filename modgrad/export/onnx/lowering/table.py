@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from onnx import helper
 from torch.fx import Node
 
-from modgrad.export.onnx.graph import Graph, Shape, Size, Value
+from modgrad.export.onnx.graph import DTYPES, Graph, Shape, Size, Value
 from modgrad.export.onnx.sizes import Sizes
 
 LOWERINGS: dict[Any, Callable[..., Any]] = {}
@@ -91,6 +92,9 @@ class Operation:
         shape = tuple(shape)
         if same_shape(x.shape, shape):
             return x
+        if any(is_fixed(size) and int(size) == 0 for size in shape):  # to which onnxruntime expands nothing
+            nothing = helper.make_tensor("", DTYPES[x.dtype], [1], [0])
+            return self.op("ConstantOfShape", self.vector(shape), dtype=x.dtype, shape=shape, value=nothing)
         own = (None,) * (len(shape) - len(x.shape)) + tuple(x.shape)
         # 1 leaves a dimension as it is, so that only sizes that change need to be known
         target = [1 if o is not None and same_size(o, size) else size for o, size in zip(own, shape, strict=True)]
@@ -136,9 +140,11 @@ def rank(x: Value) -> int:
 
 def dims_of(dims: Any, rank: int) -> list[int]:
     """Dimensions as a list, from 0 up; all of them if none is named."""
+    if not rank:
+        return []
     if dims is None or (isinstance(dims, (tuple, list)) and not dims):
         return list(range(rank))
-    return [d % rank if rank else 0 for d in (dims if isinstance(dims, (tuple, list)) else [dims])]
+    return [d % rank for d in (dims if isinstance(dims, (tuple, list)) else [dims])]
 
 
 def promoted(operands: Sequence[Any]) -> torch.dtype:

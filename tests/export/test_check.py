@@ -1,0 +1,156 @@
+"""The check that an export goes through: whatever is broken on the way, nothing wrong is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from modgrad import nn, optim
+from modgrad.export.onnx import assemble, check, eager
+from modgrad.export.onnx.errors import ExportError
+from modgrad.export.onnx.graph import Graph
+from modgrad.export.onnx.lowering import LOWERINGS
+from modgrad.export.onnx.lowering.table import Operation
+from modgrad.step import TrainingStep
+
+aten: Any = torch.ops.aten
+
+
+class Model(nn.Module):
+    """An embedding of which some rows are unused, normalization, a unit that is dead, dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 6)
+        self.norm = nn.LayerNorm(6)
+        self.hidden = nn.Linear(6, 8)
+        self.batch_norm = nn.BatchNorm1d(8)
+        self.head = nn.Linear(8, 3)
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, x: Any) -> Any:
+        h = self.norm(self.embedding(x)).mean(1)
+        return self.head(self.dropout(self.batch_norm(self.hidden(h)).relu()))
+
+
+def step_with(optimizer: Callable[[Any], optim.Optimizer] = lambda p: optim.Adam(p, lr=0.01)) -> TrainingStep:
+    torch.manual_seed(2)
+    model = Model()
+    return TrainingStep(model, nn.CrossEntropyLoss(), optimizer(model.parameters()), seed=1)
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randint(5, (6, 4)), torch.randint(3, (6,))
+
+
+Lowering = Callable[..., Any]
+
+
+def without_small(lowering: Lowering) -> Lowering:
+    """x + 1e-8 as x: what other exporters do."""
+    return lambda on, a, b, **k: a if isinstance(b, float) and abs(b) <= 1e-5 else lowering(on, a, b, **k)
+
+
+def scalars_in_float32(lowering: Lowering) -> Lowering:
+    def broken(on: Operation, a: Any, b: Any) -> Any:
+        rounded = [float(torch.tensor(x)) if isinstance(x, float) else x for x in (a, b)]
+        return lowering(on, *rounded)
+
+    return broken
+
+
+def other_axis(lowering: Lowering) -> Lowering:
+    """Over the samples of each channel, (N, C): over the channels instead, as far as there are as many."""
+
+    def broken(on: Operation, x: Any, dim: Any = None, keepdim: bool = False, **rest: Any) -> Any:
+        if dim != [0] or keepdim:
+            return lowering(on, x, dim, keepdim, **rest)
+        turned = on.op("Reshape", on.transpose(x, [1, 0]), on.vector(x.shape or ()), shape=x.shape)
+        return lowering(on, turned, dim, keepdim, **rest)
+
+    return broken
+
+
+def swapped(lowering: Lowering) -> Lowering:
+    return lambda on, a, b, **k: lowering(on, b, a, **k)
+
+
+BREAKAGES = {
+    "eps deleted": (aten.add.Tensor, without_small),
+    "numbers beside float64 rounded": (aten.pow.Scalar, scalars_in_float32),
+    "subtraction turned round": (aten.sub.Tensor, swapped),
+    "another axis": (aten.mean.dim, other_axis),
+    "no mean": (aten.mean.dim, lambda lowering: LOWERINGS[aten.sum.dim_IntList]),
+    "comparison strict": (aten.le.Scalar, lambda lowering: LOWERINGS[aten.lt.Scalar]),
+    "added once": (aten.index_add.default, lambda lowering: LOWERINGS[aten.index_copy.default]),
+    "reciprocal forgotten": (aten.rsqrt.default, lambda lowering: LOWERINGS[aten.sqrt.default]),
+    "dropout's words shifted by one less": (
+        aten.__rshift__.Scalar,
+        lambda lowering: lambda on, x, places: lowering(on, x, places - 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_a_broken_lowering_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, breaking = BREAKAGES[name]
+    monkeypatch.setitem(LOWERINGS, target, breaking(LOWERINGS[target]))
+    with pytest.raises(ExportError, match=r"does not do what the step does: '.*,? differs in step"):
+        step_with().export_onnx(tmp_path / "model.onnx", *batch())
+    assert not list(tmp_path.iterdir())
+
+
+def test_swapped_outputs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tensors of one shape, each handed on as the other."""
+    original = assemble.Assembly._new_state
+
+    def broken(self: Any, new: Any) -> Any:
+        state = {kind: dict(tensors) for kind, tensors in new.items()}
+        a, b = "norm.weight.exp_avg", "norm.bias.exp_avg"
+        state["optimizer"][a], state["optimizer"][b] = state["optimizer"][b], state["optimizer"][a]
+        return original(self, state)
+
+    monkeypatch.setattr(assemble.Assembly, "_new_state", broken)
+    with pytest.raises(ExportError, match=r"'norm\.(weight|bias)\.exp_avg', of LayerNorm 'norm',"):
+        step_with().export_onnx(tmp_path / "model.onnx", *batch())
+
+
+def test_a_frozen_count_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a runtime keeps a tensor that changes for a constant: from the second step on."""
+    original = Graph.input
+
+    def broken(self: Graph, name: str, dtype: torch.dtype, shape: Any) -> Any:
+        value = original(self, name, dtype, shape)
+        return self.constant(torch.zeros((), dtype=dtype)) if name.endswith(".step") else value
+
+    monkeypatch.setattr(Graph, "input", broken)
+    with pytest.raises(ExportError, match=r"differs in step 2"):
+        step_with().export_onnx(tmp_path / "model.onnx", *batch())
+
+
+def test_the_module_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator without a form in ONNX, and where it is."""
+    monkeypatch.delitem(LOWERINGS, aten.relu.default)
+    with pytest.raises(ExportError, match=r"aten\.relu\.default, in .*has no form in ONNX"):
+        step_with().export_onnx(tmp_path / "model.onnx", *batch())
+
+
+def test_what_is_sound_passes_with_noise_in_it(tmp_path: Path) -> None:
+    """The hidden layer's bias stands before batch normalization: its true gradient is zero, and Adam walks on noise."""
+    step = step_with()
+    step.export_onnx(tmp_path / "model.onnx", *batch())
+    exact = eager.results(eager.double(step), eager.in_double(batch()), step.randomness).gradients["hidden.bias"]
+    assert float(exact.abs().max()) < 1e-15
+
+
+def test_batches_have_zero_gradients_in_them() -> None:
+    x, y = torch.randn(4, 2), torch.tensor([2, 0, 1, 1])
+    kinds = check.batches((x, y))
+    assert list(kinds) == ["the batch as given", "its first sample repeated", "inputs of zero"]
+    assert torch.equal(kinds["inputs of zero"][0], torch.zeros(4, 2))
+    assert torch.equal(kinds["inputs of zero"][1], torch.tensor([2, 2, 2, 2]))
+    assert torch.equal(kinds["its first sample repeated"][0], x[:1].expand(4, 2))
