@@ -21,8 +21,8 @@ MAY_IMPORT = {
     "optim": {"functional", "graph"},
     "interop": {"functional", "graph", "nn", "optim"},
     "step": {"functional", "graph", "optim", "interop"},
+    "export": {"functional", "graph", "optim", "interop", "step"},
     "check": {"functional", "graph", "nn", "optim"},
-    "export": {"functional", "graph", "nn", "optim", "interop", "step"},
 }
 EDGE = {"__init__", "__main__", "cli", "files", "helper"}
 
