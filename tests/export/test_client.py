@@ -15,7 +15,13 @@ from modgrad.export import OnnxTrainer
 from modgrad.step import TrainingStep
 from tests.export.running import tensors
 
-FORMS: dict[str, dict[str, Any]] = {"plain": {}, "gradients": {"gradients": True}}
+FORMS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "gradients": {"gradients": True},
+    "packed": {"pack": True},
+    "scan": {"steps": "scan"},
+    "everything": {"steps": "scan", "pack": True, "gradients": True},
+}
 LR = {"0.lr": 0.02, "1.lr": 0.005}
 
 
@@ -59,13 +65,38 @@ def test_trains_as_the_step_does(form: str, tmp_path: Path) -> None:
             for group, rate in zip(step.optimizer.param_groups, lr.values(), strict=True):
                 group["lr"] = rate
         x, y = batches(3, size)
-        losses = [trainer.step(*(v.numpy() for v in pair), lr=lr) for pair in zip(x, y, strict=True)]
+        if trainer.manifest.scan:
+            losses = trainer.step(x.numpy(), y.numpy(), lr=lr)
+        else:
+            losses = [trainer.step(*(v.numpy() for v in pair), lr=lr) for pair in zip(x, y, strict=True)]
         wanted = [step(*pair).item() for pair in zip(x, y, strict=True)]
         np.testing.assert_allclose(losses, wanted, rtol=1e-5)
     close(trainer, step)
     step.model.eval()
     np.testing.assert_allclose(trainer.predict(x[0].numpy()), step.model(x[0]).detach().numpy(), rtol=1e-5, atol=1e-6)
-    assert bool(trainer.manifest.gradients) == (form == "gradients")
+    assert bool(trainer.manifest.gradients) == FORMS[form].get("gradients", False)
+    assert (len(trainer.manifest.tensors) < len(trainer.manifest.named)) == FORMS[form].get("pack", False)
+
+
+def test_learning_rates_of_each_stacked_step(tmp_path: Path) -> None:
+    trainer, step = exported(tmp_path, "scan")
+    x, y = batches(4)
+    rates = {"0.lr": [0.02, 0.01, 0.005, 0.0], "1.lr": np.array([0.1, 0.2, 0.3, 0.4])}
+    losses = trainer.step(x.numpy(), y.numpy(), lr=rates)
+    for number in range(4):
+        for group, each in zip(step.optimizer.param_groups, rates.values(), strict=True):
+            group["lr"] = float(each[number])
+        assert losses[number] == pytest.approx(step(x[number], y[number]).item(), rel=1e-5)
+    close(trainer, step)
+    before = trainer.state
+    with pytest.raises(ValueError, match=r"0\.lr has shape \(3,\): expected a number, or one for each of the 4 steps"):
+        trainer.step(x.numpy(), y.numpy(), lr={"0.lr": [0.1] * 3})
+    with pytest.raises(ValueError, match=r"x has shape \(12, 2\), expected \(steps, batch, 2\)"):
+        trainer.step(x[0].numpy(), y[0].numpy())
+    with pytest.raises(ValueError, match="so steps is 3; by x it is 4"):
+        trainer.step(x.numpy(), y[:3].numpy())
+    for name, value in trainer.state.items():
+        np.testing.assert_array_equal(value, before[name])
 
 
 def test_state_goes_on_to_modgrad_and_to_pytorch(tmp_path: Path) -> None:
