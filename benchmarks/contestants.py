@@ -114,6 +114,7 @@ def of_onnx(task: Task, goal: Goal | None = None) -> list[Contestant]:
             f"modgrad, onnxruntime{words}",
             compiled.kept(by_onnxruntime, task, steps, **form),
             steps=steps,
+            compiled=True,
             goal=goal,
             prepare=partial(prepare, task, steps),
             modules=("modgrad.step", "modgrad.export.onnx.export", "onnxruntime", *COMPILER),

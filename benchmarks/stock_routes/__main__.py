@@ -42,8 +42,9 @@ def by_modgrad(subject: Subject, path: Path) -> routes.Run:
 
 ROUTES: dict[str, tuple[str, Callable[[Subject, Path], routes.Run]]] = {
     "autograd": ("`torch.onnx.export` of `torch.autograd.grad` and an update in `forward`", routes.autograd_grad),
+    "traced": ("the same by `torch.export`, strict, with dynamo's `trace_autograd_ops`", routes.traced_autograd),
     "func": ("`torch.onnx.export` of `torch.func.grad` and an update in `forward`", routes.func_grad),
-    "torchscript": ("the same with `dynamo=False`, by TorchScript", routes.torchscript),
+    "torchscript": ("`torch.onnx.export(dynamo=False)`, TorchScript, of `torch.autograd.grad`", routes.torchscript),
     "loop": ("`torch.export` of `loss.backward()` and `optimizer.step()`", routes.in_place),
     "joint": ("`torch.export.experimental._export_forward_backward`", routes.joint),
     "make_fx": ("`make_fx` of `torch.func.grad` and an update", routes.make_fx),

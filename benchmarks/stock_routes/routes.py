@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+import torch._dynamo
 from torch import Tensor
 from torch.export.experimental import _export_forward_backward
 from torch.fx.experimental import proxy_tensor as fx
@@ -55,6 +56,16 @@ def functional(subject: Subject, path: Path, gradients: Any) -> Run:
 
 def autograd_grad(subject: Subject, path: Path) -> Run:
     return functional(subject, path, by_autograd)
+
+
+def traced_autograd(subject: Subject, path: Path) -> Run:
+    """As PyTorch's own error says: the setting that lets torch.export, in strict mode, trace through autograd."""
+    model, batch = made(subject)
+    step = Step(model, by_autograd)
+    with torch._dynamo.config.patch(trace_autograd_ops=True):
+        program = torch.export.export(step, (*step.initial(), *batch), strict=True)
+    torch.onnx.export(program, (), path, dynamo=True, verbose=False)
+    return fed_back(path, step, batch)
 
 
 def func_grad(subject: Subject, path: Path) -> Run:

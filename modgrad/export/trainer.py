@@ -203,7 +203,7 @@ def _session(path: Path, threads: int | None) -> Any:
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}, which the manifest names")
     options = ort.SessionOptions()
-    options.log_severity_level = 3  # errors; they are raised too
+    options.log_severity_level = 4  # errors are raised
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
