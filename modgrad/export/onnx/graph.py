@@ -105,14 +105,14 @@ class Graph:
             self.nodes.append(helper.make_node(kind, names, made, **attributes))
             first = dtype if dtype is not None else _first(inputs)
             kinds = [first, *dtypes] if dtypes else [first] * outputs
-            shapes = [shape] + [None] * (outputs - 1)
-            values = tuple(map(Value, made, kinds, shapes))
+            values = tuple(map(Value, made, kinds))
             self._known[key] = values[0] if outputs == 1 else values
             if kind in _MOVES and inputs[0] is not None and inputs[0].name in self._nonnegative:
                 self._nonnegative.update(made)
             if kind == "Transpose" and tuple(attributes["perm"]) == (1, 0) and inputs[0] is not None:
                 self._transposes[made[0]] = inputs[0]
-        return self._known[key]
+        known = self._known[key]
+        return known._replace(shape=shape) if outputs == 1 and shape is not None else known
 
     def cast(self, value: Value, dtype: torch.dtype) -> Value:
         if value.dtype is dtype:

@@ -196,6 +196,11 @@ def div_mode(on: Operation, a: Any, b: Any, rounding_mode: str | None = None) ->
     return truncated(on, quotient)
 
 
+@lowers(aten.trunc.default)
+def trunc(on: Operation, x: Value) -> Value:
+    return truncated(on, x)
+
+
 @lowers(aten.floor_divide.default, aten.floor_divide.Scalar)
 def floor_divide(on: Operation, a: Any, b: Any) -> Value:
     return floor_quotient(on, on.value(a, on.dtype), on.value(b, on.dtype))
@@ -284,6 +289,33 @@ def clamp_min(on: Operation, x: Value, min: Any) -> Value:
 @lowers(aten.clamp_max.default, aten.clamp_max.Tensor)
 def clamp_max(on: Operation, x: Value, max: Any) -> Value:
     return clamp(on, x, None, max)
+
+
+def _present(kind: str) -> Any:
+    """The larger or smaller one; where one is not a number, the other."""
+
+    def lowering(on: Operation, a: Value, b: Value) -> Value:
+        a, b = on.value(a, on.dtype), on.value(b, on.dtype)
+        found = on.op(kind, a, b)
+        if not on.dtype.is_floating_point:
+            return found
+        found = on.op("Where", on.op("IsNaN", b, dtype=torch.bool), a, found, dtype=on.dtype)
+        return on.op("Where", on.op("IsNaN", a, dtype=torch.bool), b, found, dtype=on.dtype)
+
+    return lowering
+
+
+lowers(aten.fmax.default)(_present("Max"))
+lowers(aten.fmin.default)(_present("Min"))
+
+
+@lowers(aten.xlogy.Tensor, aten.xlogy.Scalar_Self, aten.xlogy.Scalar_Other)
+def xlogy(on: Operation, x: Any, y: Any) -> Value:
+    """x log y, which is 0 for x = 0, unless y is not a number."""
+    x, y = on.value(x, on.dtype), on.value(y, on.dtype)
+    zero = on.op("Equal", x, on.constant(0, on.dtype), dtype=torch.bool)
+    nothing = on.op("And", zero, on.op("Not", on.op("IsNaN", y, dtype=torch.bool)))
+    return on.op("Where", nothing, on.constant(0, on.dtype), on.op("Mul", x, on.op("Log", y)), dtype=on.dtype)
 
 
 # Comparisons

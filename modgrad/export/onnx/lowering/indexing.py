@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from modgrad.export.onnx.graph import Size, Value
+from modgrad.export.onnx.lowering.shape import diagonal_last
 from modgrad.export.onnx.lowering.table import Operation, dims_of, lowers, rank, same_shape
 
 aten: Any = torch.ops.aten
@@ -205,3 +206,16 @@ def slice_scatter(
 @lowers(aten.select_scatter.default)
 def select_scatter(on: Operation, x: Value, src: Value, dim: int, index: int) -> Value:
     return _slices(on, x, dim, on.ints(index), on.unsqueeze(src, dim % len(on.shape)), None)
+
+
+@lowers(aten.diagonal_scatter.default)
+def diagonal_scatter(on: Operation, x: Value, src: Value, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Value:
+    order, rows, columns = diagonal_last(x, offset, dim1, dim2)
+    last = on.transpose(x, order)
+    shape = last.shape or ()
+    height, width = int(shape[-2]), int(shape[-1])
+    flat = on.reshape(last, (*shape[:-2], height * width))
+    places = on.ints(*(r * width + c for r, c in zip(rows, columns, strict=True)))
+    new = _slices(on, flat, rank(flat) - 1, places, src, None)
+    back = on.reshape(new._replace(shape=flat.shape), shape)
+    return on.transpose(back, [order.index(d) for d in range(rank(x))])

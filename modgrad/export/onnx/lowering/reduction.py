@@ -160,3 +160,11 @@ def vector_norm(
     powers = on.op("Pow", size, on.constant(float(ord), on.dtype), shape=x.shape)
     total = reduced(on, "ReduceSum", powers, dim, keepdim)
     return on.op("Pow", total, on.constant(1 / float(ord), on.dtype))
+
+
+@lowers(aten._cdist_forward.default)
+def cdist(on: Operation, a: Value, b: Value, p: float, mode: Any) -> Value:
+    """The p-norm of each row of a (..., P, M) less each of b (..., R, M)."""
+    shape = (*on.shape, (a.shape or ())[-1])
+    apart = on.op("Sub", on.unsqueeze(a, -2), on.unsqueeze(b, -3), shape=shape)
+    return vector_norm(on, apart, p, -1)

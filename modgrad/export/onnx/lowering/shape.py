@@ -218,7 +218,7 @@ def _triangle(on: Operation, x: Value, kind: str, diagonal: int) -> Value:
 @lowers(aten.diagonal.default)
 def diagonal(on: Operation, x: Value, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Value:
     """Rows i + max(-offset, 0) and columns i + max(offset, 0), as the last dimension."""
-    order, rows, columns = _diagonal_last(on, x, offset, dim1, dim2)
+    order, rows, columns = diagonal_last(x, offset, dim1, dim2)
     last = on.transpose(x, order)
     flat_size = last.shape[-2] * last.shape[-1] if last.shape else 0
     flat = on.reshape(last, (*(last.shape or ())[:-2], flat_size))
@@ -227,7 +227,8 @@ def diagonal(on: Operation, x: Value, offset: int = 0, dim1: int = 0, dim2: int 
     return on.op("Gather", flat, places, axis=len(order) - 2)
 
 
-def _diagonal_last(on: Operation, x: Value, offset: int, dim1: int, dim2: int) -> tuple[list[int], range, range]:
+def diagonal_last(x: Value, offset: int, dim1: int, dim2: int) -> tuple[list[int], range, range]:
+    """The dimensions with those of the diagonal last, and its rows and columns."""
     first, second = dim1 % rank(x), dim2 % rank(x)
     shape = x.shape or ()
     height, width = shape[first], shape[second]
