@@ -145,15 +145,19 @@ def _summary(path: Path) -> str:
     }
     width = max(len(file.name) for file in about)
     lines = [f"  {file.name:{width}}  {_size(file):>8}  {text}" for file, text in about.items()]
-    ports = [f"{p.name} ({', '.join(map(str, p.shape))}) {p.dtype}" for p in (*manifest.batch, *manifest.numbers)]
-    most = [f"{name} {count}" for name, count in operators.most_common()]
-    return (
-        f"{manifest.model} with {manifest.criterion} and {manifest.optimizer}, in {path.parent.resolve()}\n"
-        + "\n".join(lines)
-        + f"\n\nInputs beside the state: {'; '.join(ports)}\nOperators: {', '.join(most)}\n\n"
-        + f"    from modgrad.export import OnnxTrainer\n    trainer = OnnxTrainer({str(path)!r})\n"
-        + f"    loss = trainer.step({', '.join(port.name for port in manifest.batch)})\n"
-    )
+    inputs = ", ".join(map(str, (*manifest.batch, *manifest.numbers)))
+    most = ", ".join(f"{name} {count}" for name, count in operators.most_common())
+    return f"""\
+{manifest.model} with {manifest.criterion} and {manifest.optimizer}, in {path.parent.resolve()}
+{chr(10).join(lines)}
+
+Inputs beside the state: {inputs}
+Operators: {most}
+
+    from modgrad.export import OnnxTrainer
+    trainer = OnnxTrainer({str(path)!r})
+    loss = trainer.step({", ".join(port.name for port in manifest.batch)})
+"""
 
 
 def _graphs(graph: Any) -> list[Any]:
