@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -236,6 +239,22 @@ class TrainingStep:
         exported = export(self, self.state, batch, dynamic)
         self.program = TracedStep(exported)
         return exported
+
+    def export_aoti(self, path: str | os.PathLike[str], *batch: Any, dynamic: bool | None = None) -> Path:
+        """Write the step as an AOTInductor package, for libtorch to run from C++. Returns where it is.
+
+        path: a .pt2 file. Two models are in it: "step", the step as a pure function (state, learning rates, batch) ->
+            (new state, loss), and "predict", the model in evaluation mode, (parameters and buffers, inputs) ->
+            prediction. Beside it `path`.json tells their inputs and outputs in order, and a .safetensors file holds the
+            state as it is now. The optimizer's other numbers, clip and accumulate are part of the program; so is the
+            machine that it is compiled on.
+        batch: such a batch as the step takes.
+        dynamic: whether the batch size is free. None: if the model allows it, which the manifest's shapes tell.
+
+        The package is run beside the eager step before it is handed over, also on a batch whose gradients are zero in
+        part, and refused with an ExportError that names the tensor if they differ. It needs a C++ compiler.
+        """
+        return import_module("modgrad.export.aoti").export_aoti(self, path, batch, dynamic)
 
     def prepared(self, trace: Callable[[], Any]) -> Any:
         """What `trace` gives, after the state has been given what it finds missing."""
