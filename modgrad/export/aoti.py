@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from modgrad.step.training import TrainingStep
 
 FORMAT = "modgrad-training-step-aoti"
+Sizes = tuple[int, int]
+_NO_END = 2**62
 
 
 def export_aoti(
@@ -51,8 +53,8 @@ def export_aoti(
         draft = Path(folder)
         package, about, state = (draft / place.name for place in (target, *beside(target)))
         inductor.package({"step": made.step, "predict": made.predict}, package)
-        sizes = made.checked(package)
-        about.write_text(json.dumps(made.manifest(target, sizes), indent=1) + "\n")
+        made.check(package)
+        about.write_text(json.dumps(made.manifest(target), indent=1) + "\n")
         _write_state(step, state)
         for file, place in zip((package, about, state), (target, *beside(target)), strict=True):
             file.replace(place)
@@ -76,27 +78,27 @@ class _Made:
         weights = [entry.tensor for entry in self.prediction.entries]
         dry_run(names, self.prediction, weights, [], batch[:-1])
         given = (self.flat.numbers(), batch)
-        self.step = self._exported(self.flat, state, given, dynamic)
-        self.predict = self._exported(self.prediction, weights, ([], batch[:-1]), dynamic)
+        self.step, self.sizes = self._exported(self.flat, state, given, dynamic)
+        self.predict, self.predict_sizes = self._exported(self.prediction, weights, ([], batch[:-1]), dynamic)
 
-    def _exported(self, function: Any, state: list[Tensor], rest: Any, dynamic: bool | None) -> Any:
-        """The program, for every batch size if the model allows it."""
+    def _exported(self, function: Any, state: list[Tensor], rest: Any, dynamic: bool | None) -> tuple[Any, Sizes]:
+        """The program, for every batch size if the model allows it, and the smallest and largest that it takes."""
         if dynamic is not False:
             try:
                 exported = self._traced(function, state, rest, dynamic=True)
-                low, high = inductor.sizes(exported)
+                sizes = inductor.sizes(exported)
             except UntraceableError:
                 if dynamic:
                     raise
-                low, high = 2, 0
-            if low <= high:
-                return self._decomposed(exported)
+                sizes = 2, 0
+            if sizes[0] <= sizes[1]:
+                return self._decomposed(exported), sizes
             if dynamic:
                 raise ExportError(
                     "export_aoti(dynamic=True): the model allows only the batch size that it was given. Where it makes "
                     "a Python number of x.shape[0], as reshape(32, ...) does, write -1; or leave out dynamic=True"
                 )
-        return self._decomposed(self._traced(function, state, rest, dynamic=False))
+        return self._decomposed(self._traced(function, state, rest, dynamic=False)), (2, 0)
 
     def _decomposed(self, exported: Any) -> Any:
         with exporting(self.of.names()):
@@ -113,8 +115,8 @@ class _Made:
         with locating(names), exporting(names):
             return torch.export.export(program, (state, (numbers, batch)), dynamic_shapes=shapes, strict=False)
 
-    def checked(self, package: Path) -> dict[str, Any]:
-        """Hold the package against the eager step. Returns the batch sizes for which it is: first and last, or None."""
+    def check(self, package: Path) -> None:
+        """Hold the package against the eager step, at several batch sizes."""
         with quiet():
             from torch._inductor.package.package import load_package  # noqa: PLC0415
 
@@ -133,14 +135,12 @@ class _Made:
         with torch.no_grad(), quiet():
             check(self.of, run, self.batch)
             check_prediction(self.of, predict, inputs)
-            return {
-                "step": _sizes(self.step, self.batch, lambda size: compare(self.of, run, [resized(self.batch, size)])),
-                "predict": _sizes(
-                    self.predict, inputs, lambda size: check_prediction(self.of, predict, resized(inputs, size))
-                ),
-            }
+            self.sizes = _tried(self.sizes, self.batch, lambda size: compare(self.of, run, [resized(self.batch, size)]))
+            self.predict_sizes = _tried(
+                self.predict_sizes, inputs, lambda size: check_prediction(self.of, predict, resized(inputs, size))
+            )
 
-    def manifest(self, target: Path, sizes: dict[str, Any]) -> dict[str, Any]:
+    def manifest(self, target: Path) -> dict[str, Any]:
         x, y = (pytree.tree_leaves(part) for part in (self.batch[:-1], self.batch[-1]))
         named = [*manifest.numbered("x", len(x)), *manifest.numbered("y", len(y))]
         *_, loss = _results(self.step)
@@ -149,6 +149,7 @@ class _Made:
         return {
             **manifest.heading(self.of, FORMAT),
             "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
             "steps": 1,
             "files": {
                 "step": target.name,
@@ -158,13 +159,13 @@ class _Made:
             "models": {"step": "step", "predict": "predict"},
             **manifest.state(self.flat),
             "batch": manifest.inputs(named, [*x, *y], _shapes(self.step, held)),
-            "batch_sizes": sizes["step"],
+            "batch_sizes": _told(self.sizes),
             "loss": {"output": "loss", **manifest.described(loss)},
             "gradients": [],
             "predict": {
                 "state": manifest.names_of(self.prediction.entries),
                 "batch": manifest.inputs(named[: len(x)], x, _shapes(self.predict, len(self.prediction.entries))),
-                "batch_sizes": sizes["predict"],
+                "batch_sizes": _told(self.predict_sizes),
                 "outputs": [
                     {"output": name, **manifest.described(value, _shape(value))}
                     for name, value in zip(manifest.numbered("prediction", len(outputs)), outputs, strict=True)
@@ -179,22 +180,30 @@ def _dry(step: TrainingStep, batch: Any) -> Any:
     return entries(step)
 
 
-def _sizes(exported: Any, batch: Any, holds: Any) -> list[int | None]:
-    """The first and the last batch size of a program; a batch of one, which the exporter leaves open, is tried."""
-    low, high = inductor.sizes(exported)
+def _tried(sizes: Sizes, batch: Any, holds: Callable[[int], None]) -> Sizes:
+    """The batch sizes of a program, after it has been held at another one; and at 1, which the exporter leaves open."""
+    low, high = sizes
     given = _size(batch)
     if low > high or given is None:
-        return [given, given]
-    other = given + 1 if given < high else given - 1
-    if other >= low:
-        holds(other)
+        return (given, given) if given is not None else (1, _NO_END)
+    try:
+        holds(given + 1 if given < high else given - 1)
+    except ExportError:
+        raise
+    except Exception:  # a size that the step itself refuses, as an odd one
+        pass
     if low == 2:
         try:
             holds(1)
             low = 1
         except Exception:  # as batch norm refuses it, or the program is wrong for it
             pass
-    return [low, high if high < 2**62 else None]
+    return low, high
+
+
+def _told(sizes: Sizes) -> list[int | None]:
+    """The smallest and the largest batch size, None where there is no largest."""
+    return [sizes[0], sizes[1] if sizes[1] < _NO_END else None]
 
 
 def _size(batch: Any) -> int | None:
