@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
-from pathlib import Path
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -240,21 +240,70 @@ class TrainingStep:
         self.program = TracedStep(exported)
         return exported
 
-    def export_aoti(self, path: str | os.PathLike[str], *batch: Any, dynamic: bool | None = None) -> Path:
-        """Write the step as an AOTInductor package, for libtorch to run from C++. Returns where it is.
+    def export_aoti(self, path: str | os.PathLike[str], *batch: Any, dynamic: bool | None = None) -> dict[str, Any]:
+        """Write this step as an AOTInductor package: machine code, which libtorch trains with from C++, without Python.
 
-        path: a .pt2 file. Two models are in it: "step", the step as a pure function (state, learning rates, batch) ->
-            (new state, loss), and "predict", the model in evaluation mode, (parameters and buffers, inputs) ->
-            prediction. Beside it `path`.json tells their inputs and outputs in order, and a .safetensors file holds the
-            state as it is now. The optimizer's other numbers, clip and accumulate are part of the program; so is the
-            machine that it is compiled on.
-        batch: such a batch as the step takes.
-        dynamic: whether the batch size is free. None: if the model allows it, which the manifest's shapes tell.
+        For the path "mlp.pt2" there are afterwards
 
-        The package is run beside the eager step before it is handed over, also on a batch whose gradients are zero in
-        part, and refused with an ExportError that names the tensor if they differ. It needs a C++ compiler.
+            mlp.pt2            two programs, "step": (state, learning rates, batch) -> (new state, loss), and
+                               "predict": (parameters and buffers, inputs) -> prediction, in evaluation mode
+            mlp.safetensors    the state to begin with, by the names that `state` has
+            mlp.pt2.json       the manifest: inputs and outputs in order, shapes, dtypes
+
+        and the manifest is returned, which is as that of `export_onnx`. All but learning rates and batch is part of the
+        program: the optimizer's other numbers, clip and accumulate; and so are the processor, PyTorch's version and the
+        number of threads (torch.get_num_threads()) that it is compiled for.
+
+        batch: such as the step is called with; its values serve the check only.
+        dynamic: whether the batch size is free, which costs some speed. None: if the model allows it, as the manifest's
+            shapes tell. True: raise where it does not. False: the size is that of `batch`.
+
+        Before anything is written the package is run and held against this step (see `modgrad.export.aoti.check`), and
+        refused with an ExportError if it differs. Nothing of the step changes. Needs a C++ compiler.
         """
-        return import_module("modgrad.export.aoti").export_aoti(self, path, batch, dynamic)
+        export = import_module("modgrad.export.aoti.export").export_aoti  # which imports this room, not the other way
+        return export(self, path, *batch, dynamic=dynamic)
+
+    def export_onnx(
+        self,
+        path: str | os.PathLike[str],
+        *batch: Any,
+        steps: int | str = 1,
+        gradients: bool = False,
+        pack: bool = False,
+    ) -> dict[str, Any]:
+        """Write this step as an ONNX graph of standard operators, which any ONNX runtime trains with.
+
+        For the path "mlp.onnx" there are afterwards
+
+            mlp.onnx           one training step: (state, learning rate, batch) -> (new state, loss)
+            mlp.predict.onnx   the model in evaluation mode: (parameters, buffers, inputs) -> prediction
+            mlp.safetensors    the state to begin with, by the names that `state` has
+            mlp.json           the manifest: which output becomes which input of the next step, shapes, dtypes
+
+        and the manifest is returned. Inputs are the state's tensors by their names, "lr" (float64; "0.lr", "1.lr" where
+        the optimizer has several groups), "x" and "y" ("x0", "x1" where the batch has several); outputs are
+        "new.<name>" and "loss". The other hyper-parameters are constants of the graph. The batch size is free where the
+        model allows it. Dropout's masks are drawn from the input "seed", which the step counts on.
+
+        batch: as the step is called with; its values serve the check only, its shapes where they are not free.
+        steps: 1; or "scan" for as many steps as there are batches stacked in "x" and "y", with a learning rate and a
+            loss for each.
+        gradients: give them too, as "grad.<name>".
+        pack: keep the parameters of one kind in one flat tensor, and so the optimizer's state of them: faster where
+            parameters are small and many. The manifest says where each is.
+
+        Before anything is written the graph is run in onnxruntime and held against this step (see
+        `modgrad.export.onnx.check`), and refused with an ExportError if it differs. Nothing of the step changes.
+        Needs onnx and onnxruntime: pip install modgrad[onnx].
+        """
+        for name in ("onnx", "onnxruntime"):
+            if find_spec(name) is None:
+                raise ModuleNotFoundError(
+                    f"export_onnx needs {name}, which is not installed: pip install modgrad[onnx]", name=name
+                )
+        export = import_module("modgrad.export.onnx.export").export_onnx  # which imports this room, not the other way
+        return export(self, path, *batch, steps=steps, gradients=gradients, pack=pack)
 
     def prepared(self, trace: Callable[[], Any]) -> Any:
         """What `trace` gives, after the state has been given what it finds missing."""

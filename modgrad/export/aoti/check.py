@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
-from modgrad.export.flat import entries
-from modgrad.graph import Randomness
+from modgrad.export.aoti.batches import frugal
+from modgrad.export.onnx import layout
+from modgrad.export.onnx.eager import predictions
+from modgrad.export.onnx.errors import ExportError
 
 if TYPE_CHECKING:
     from modgrad.step.training import TrainingStep
@@ -31,10 +32,6 @@ Run = Callable[[State, list[Tensor], Any], tuple[State, Tensor]]
 
 ULPS = 32  # by which sums of another order may differ, besides what is measured
 MEASURED = 8  # times what a changed last bit changes: that is one sample of it, not the worst
-
-
-class ExportError(RuntimeError):
-    """What was exported does not do what the step does."""
 
 
 def check(step: TrainingStep, run: Run, batch: Any, steps: int = 3) -> None:
@@ -50,7 +47,7 @@ def compare(step: TrainingStep, run: Run, batches: list[Any], finite: bool = Tru
     """As `check`, on these batches. finite: whether a NaN in the eager step's loss is refused."""
     eager, nudged = duplicate(step), duplicate(step)
     _nudge(nudged)
-    state = {entry.name: entry.tensor.detach().clone() for entry in entries(eager)}
+    state = {each.name: each.tensor.clone(memory_format=torch.contiguous_format) for each in layout.named(eager.state)}
     with _repeatable():
         for number, batch in enumerate(batches, 1):
             rates = learning_rates(eager)
@@ -61,11 +58,11 @@ def compare(step: TrainingStep, run: Run, batches: list[Any], finite: bool = Tru
                     "that the step can train on"
                 )
             state, loss = run(state, rates, batch)
-            others = {entry.name: entry.tensor for entry in entries(nudged)}
+            others = {each.name: each.tensor for each in layout.named(nudged.state)}
             _hold("the loss", loss, expected, other, number, step)
-            for entry in entries(eager):
-                what = f"{entry.kind} {entry.name!r}{_owner(step, entry.name)}"
-                _hold(what, state[entry.name], entry.tensor, others[entry.name], number, step)
+            for each in layout.named(eager.state):
+                what = f"{each.kind} {each.name!r}{_owner(step, each.name)}"
+                _hold(what, state[each.name], each.tensor, others[each.name], number, step)
 
 
 def duplicate(step: TrainingStep) -> TrainingStep:
@@ -84,51 +81,16 @@ def learning_rates(step: TrainingStep) -> list[Tensor]:
     return [torch.tensor(float(group["lr"]), dtype=torch.float64) for group in step.optimizer.param_groups]
 
 
-def frugal(batch: Any) -> Any:
-    """A batch that leaves much untouched: inputs of zeros, and of the numbers that choose, only the first sample's.
-
-    What weighs the inputs then has a gradient of exactly zero, and so has a row of an embedding that is not chosen.
-    """
-
-    def less(x: Any) -> Any:
-        if not isinstance(x, Tensor):
-            return x
-        if x.is_floating_point() or x.is_complex():
-            return torch.zeros_like(x)
-        return x[:1].expand_as(x).clone() if x.dim() else x
-
-    *inputs, target = batch
-    return (*pytree.tree_map(less, tuple(inputs)), target)
-
-
-def resized(batch: Any, size: int) -> Any:
-    """The batch with as many samples, taken over and over."""
-
-    def taken(x: Any) -> Any:
-        return x[torch.arange(size, device=x.device) % x.shape[0]] if isinstance(x, Tensor) and x.dim() else x
-
-    return pytree.tree_map(taken, batch)
-
-
 def check_prediction(step: TrainingStep, run: Callable[[Any], list[Tensor]], inputs: tuple[Any, ...]) -> None:
     """Raise ExportError unless `run` gives what the model gives in evaluation mode."""
     eager, nudged = duplicate(step), duplicate(step)
     _nudge(nudged)
-    expected, other = _predicted(eager, inputs), _predicted(nudged, inputs)
+    expected, other = predictions(eager, inputs), predictions(nudged, inputs)
     found = run(inputs)
     if len(found) != len(expected):
         raise ExportError(f"the prediction has {len(found)} tensors, the model's has {len(expected)}")
     for value, right, near in zip(found, expected, other, strict=True):
         _hold("the prediction", value, right, near, 0, step)
-
-
-def _predicted(step: TrainingStep, inputs: tuple[Any, ...]) -> list[Tensor]:
-    step.model.eval()
-    drawing: Any = Randomness(torch.zeros(2, dtype=torch.int64))
-    from modgrad.graph import no_grad  # noqa: PLC0415
-
-    with no_grad(), step.casting(), drawing, _plainly():
-        return [x.detach() for x in pytree.tree_leaves(step.model(*inputs))]
 
 
 def _nudge(step: TrainingStep) -> None:
