@@ -21,7 +21,6 @@ MAY_IMPORT = {
     "optim": {"functional", "graph"},
     "interop": {"functional", "graph", "nn", "optim"},
     "step": {"functional", "graph", "optim", "interop"},
-    "export": {"functional", "graph", "optim", "interop", "step"},
     "check": {"functional", "graph", "nn", "optim"},
     "export": {"functional", "graph", "nn", "optim", "interop", "step"},
 }

@@ -68,24 +68,28 @@ def make(name: str) -> Task:
 
 
 def export(folder: Path, name: str, onnx: bool = False) -> Task:
-    """Write the package (or ONNX files) and the data of a task into `folder`."""
+    """Write a task into `folder`: its data and its step, for libtorch or for onnxruntime."""
     task = make(name)
     batch = tuple(part[: task.batch_size] for part in task.train)
     data = {"train": dict(zip("xy", task.train, strict=True)), "test": dict(zip("xy", task.test, strict=True))}
     save({**data, "batch_size": torch.tensor(task.batch_size)}, folder / f"{name}.data.safetensors")
-    task.step.export_aoti(folder / f"{name}.pt2", *batch)
+    if onnx:
+        task.step.export_onnx(folder / f"{name}.onnx", *batch)
+    else:
+        task.step.export_aoti(folder / f"{name}.pt2", *batch)
     return task
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--onnx", action="store_true", help="for onnxruntime: .onnx files in place of .pt2 packages")
     options = parser.parse_args()
     torch.set_num_threads(1)  # so many the packages are for: the models are small
     options.folder.mkdir(parents=True, exist_ok=True)
     for name in TASKS:
-        export(options.folder, name)
-        print(f"{options.folder / name}.pt2")
+        export(options.folder, name, options.onnx)
+        print(options.folder / f"{name}.{'onnx' if options.onnx else 'pt2'}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ Shape shape_of(const json& sizes) {
     return shape;
 }
 
-Port port(const json& about, const char* name) { return {about.at(name), about.at("dtype"), shape_of(about.at("shape"))}; }
+Port port(const json& about, const char* name) {
+    return {about.at(name), about.at("dtype"), shape_of(about.at("shape"))};
+}
 
 std::vector<Port> ports(const json& list, const char* name) {
     std::vector<Port> found;
@@ -26,8 +28,7 @@ std::vector<Port> ports(const json& list, const char* name) {
 }
 
 std::int64_t smallest(const json& about) {
-    return about.contains("batch_sizes") && about.at("batch_sizes").at(0).is_number() ? about.at("batch_sizes").at(0).get<std::int64_t>()
-                                                                                      : 1;
+    return about.contains("batch_sizes") ? about.at("batch_sizes").at(0).get<std::int64_t>() : 1;
 }
 
 }  // namespace
@@ -49,17 +50,21 @@ Manifest read_manifest(const std::filesystem::path& path, const std::string& for
     manifest.state = folder / files.at("state").get<std::string>();
     manifest.threads = all.value("threads", 1);
     std::map<std::string, Entry> entries;
-    for (const auto& about : all.at("state"))
-        entries[about.at("name")] = {about.at("name"), about.at("kind"), about.at("dtype"), shape_of(about.at("shape"))};
+    for (const auto& about : all.at("state")) {
+        auto [name, dtype, shape] = port(about, "name");
+        entries[name] = {name, about.at("kind"), dtype, shape};
+    }
     for (const auto& about : all.at("tensors")) {
         Held held{port(about, "input"), std::nullopt, {}};
         if (!about.at("output").is_null()) held.output = about.at("output").get<std::string>();
-        for (const auto& each : about.at("holds")) held.holds.emplace_back(entries.at(each.at("name")), each.at("offset"));
+        for (const auto& each : about.at("holds"))
+            held.holds.emplace_back(entries.at(each.at("name")), each.at("offset"));
         manifest.tensors.push_back(std::move(held));
     }
     manifest.numbers = ports(all.at("numbers"), "input");
     for (const auto& about : all.at("numbers")) manifest.rates.push_back(about.at("value"));
     manifest.batch = ports(all.at("batch"), "input");
+    manifest.loss = port(all.at("loss"), "output");
     manifest.smallest = smallest(all);
     const auto& predict = all.at("predict");
     manifest.predict_state = predict.at("state").get<std::vector<std::string>>();

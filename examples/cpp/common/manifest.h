@@ -35,6 +35,7 @@ struct Manifest {
     std::vector<Port> numbers;       // the learning rates,
     std::vector<double> rates;       // and what they were at the export
     std::vector<Port> batch, predict_batch, outputs;
+    Port loss;
     std::vector<std::string> predict_state;
     std::int64_t smallest = 1, smallest_predicted = 1;  // batch sizes
 };

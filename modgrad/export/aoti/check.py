@@ -143,16 +143,16 @@ def _values(x: Tensor) -> str:
 
 def _owner(step: TrainingStep, name: str) -> str:
     """The module that a tensor of the state belongs to, as it is told in an error."""
+    name = name.removeprefix("gradient.")
     for prefix, root in (("criterion.", step.criterion), ("", step.model)):
         if not name.startswith(prefix):
             continue
-        path = name.removeprefix(prefix)
+        path = name.removeprefix(prefix).rpartition(".")[0]
         while path:
-            path = path.rpartition(".")[0]
             try:
                 return f" of {prefix}{path} ({type(root.get_submodule(path)).__name__})"
-            except AttributeError:
-                continue
+            except AttributeError:  # the name of a tensor that the optimizer keeps has its key at the end
+                path = path.rpartition(".")[0]
     return ""
 
 
