@@ -240,7 +240,9 @@ class TrainingStep:
         self.program = TracedStep(exported)
         return exported
 
-    def export_aoti(self, path: str | os.PathLike[str], *batch: Any, dynamic: bool | None = None) -> dict[str, Any]:
+    def export_aoti(
+        self, path: str | os.PathLike[str], *batch: Any, dynamic: bool | None = None, pack: bool = False
+    ) -> dict[str, Any]:
         """Write this step as an AOTInductor package: machine code, which libtorch trains with from C++, without Python.
 
         For the path "mlp.pt2" there are afterwards
@@ -257,12 +259,13 @@ class TrainingStep:
         batch: such as the step is called with; its values serve the check only.
         dynamic: whether the batch size is free, which costs some speed. None: if the model allows it, as the manifest's
             shapes tell. True: raise where it does not. False: the size is that of `batch`.
+        pack: as for `export_onnx`.
 
         Before anything is written the package is run and held against this step (see `modgrad.export.aoti.check`), and
         refused with an ExportError if it differs. Nothing of the step changes. Needs a C++ compiler.
         """
         export = import_module("modgrad.export.aoti.export").export_aoti  # which imports this room, not the other way
-        return export(self, path, *batch, dynamic=dynamic)
+        return export(self, path, *batch, dynamic=dynamic, pack=pack)
 
     def export_onnx(
         self,

@@ -15,9 +15,9 @@ from torch import Tensor
 from modgrad import nn, optim
 from modgrad.export.aoti import batches
 from modgrad.export.aoti.check import check
-from modgrad.export.onnx import layout
+from modgrad.export.onnx import layout, packing
 from modgrad.export.onnx.errors import ExportError
-from modgrad.export.onnx.program import training_program
+from modgrad.export.onnx.program import Programs
 from modgrad.step import TrainingStep
 from modgrad.step.state import SCHEDULE
 from tests.step.models import pictures, points, step_of_everything, step_of_points, tensors
@@ -34,6 +34,8 @@ STEPS: dict[str, Make] = {
     ),
     "in two groups, after two steps": lambda: after_two_steps(two_groups()),
     "channels last": lambda: (channels_last(), pictures(6, FLOAT32)),
+    "perceptron, Adam, packed": lambda: STEPS["perceptron, Adam"](),
+    "in two groups, packed": lambda: after_two_steps(two_groups()),
 }
 
 
@@ -64,20 +66,37 @@ class Package:
 
         self.manifest = json.loads(path.with_name(f"{path.name}.json").read_text())
         files = self.manifest["files"]
-        self.state = load_file(path.with_name(files["state"]))
+        self._held = self.manifest["tensors"]
+        named = load_file(path.with_name(files["state"]))
+        self.given = {
+            entry["input"]: torch.cat([named[each["name"]].flatten() for each in entry["holds"]]).reshape(
+                entry["shape"]
+            )
+            for entry in self._held
+        }
         self._step = load_package(str(path.with_name(files["step"])), "step")
         self._predict = load_package(str(path.with_name(files["predict"])), "predict")
 
+    @property
+    def state(self) -> dict[str, Tensor]:
+        shapes = {entry["name"]: entry["shape"] for entry in self.manifest["state"]}
+        found = {}
+        for entry in self._held:
+            for each in entry["holds"]:
+                shape = torch.Size(shapes[each["name"]])
+                flat = self.given[entry["input"]].flatten()[each["offset"] :][: shape.numel()]
+                found[each["name"]] = flat.reshape(shape)
+        return found
+
     def step(self, batch: tuple[Any, ...], factor: float = 1.0) -> Tensor:
-        entries = self.manifest["tensors"]
         numbers = [torch.tensor(n["value"] * factor, dtype=torch.float64) for n in self.manifest["numbers"]]
-        *new, loss = self._step([self.state[entry["input"]] for entry in entries], (numbers, batch))
-        named = [entry["input"] for entry in entries if entry["output"] is not None]
-        self.state |= dict(zip(named, new, strict=True))
+        *new, loss = self._step(list(self.given.values()), (numbers, batch))
+        named = [entry["input"] for entry in self._held if entry["output"] is not None]
+        self.given |= dict(zip(named, new, strict=True))
         return loss
 
     def predict(self, inputs: tuple[Any, ...]) -> Tensor:
-        (prediction,) = self._predict([self.state[name] for name in self.manifest["predict"]["state"]], ([], inputs))
+        (prediction,) = self._predict([self.given[name] for name in self.manifest["predict"]["state"]], ([], inputs))
         return prediction
 
 
@@ -90,7 +109,7 @@ def test_a_package_trains_as_the_step_does(name: str, tmp_path: Path) -> None:
     torch.use_deterministic_algorithms(False)
     step, batch = STEPS[name]()
     before = tensors(step)
-    manifest = step.export_aoti(tmp_path / "it.pt2", *batch)
+    manifest = step.export_aoti(tmp_path / "it.pt2", *batch, pack=name.endswith("packed"))
     assert {file.name for file in tmp_path.iterdir()} == {"it.pt2", "it.pt2.json", "it.safetensors"}
     after = tensors(step)
     assert before.keys() == after.keys()
@@ -98,6 +117,7 @@ def test_a_package_trains_as_the_step_does(name: str, tmp_path: Path) -> None:
     package = Package(tmp_path / "it.pt2")
     assert package.manifest == manifest
     assert {entry["name"] for entry in manifest["state"]} == package.state.keys()
+    assert (len(package.given) < len(package.state)) is name.endswith("packed")
     for entry in manifest["state"]:
         tensor = package.state[entry["name"]]
         assert [str(tensor.dtype), list(tensor.shape)] == [f"torch.{entry['dtype']}", entry["shape"]]
@@ -167,15 +187,15 @@ WRONG: list[tuple[Callable[[TrainingStep], None], Any, str]] = [
 
 def program(step: TrainingStep, result: Any) -> Any:
     """The step's program, run without being compiled, and what becomes of its results."""
-    function, state = training_program(step, pictures(6, FLOAT32))
-    held = layout.apart(state)
+    programs = Programs(step, pictures(6, FLOAT32), pack=False)
+    held = packing.held(programs.state, [], SCHEDULE)
 
     def run(named: State, rates: list[Tensor], batch: Any) -> tuple[State, Tensor]:
-        given: Any = {SCHEDULE: dict(zip(state[SCHEDULE], rates, strict=True))}
+        given: Any = {SCHEDULE: dict(zip(programs.state[SCHEDULE], rates, strict=True))}
         for each in held:
             kind, name = each.place
             given.setdefault(kind, {})[name] = named[each.input]
-        new, loss, _ = function(given, batch)
+        new, loss, _ = programs.train(given, batch)
         return result(named, {each.input: new[each.place[0]][each.place[1]] for each in held}, loss)
 
     return run

@@ -26,7 +26,8 @@ from modgrad.export.aoti.program import predict_program, step_program
 from modgrad.export.onnx import layout
 from modgrad.export.onnx.errors import ExportError
 from modgrad.export.onnx.files import draft
-from modgrad.export.onnx.manifest import KINDS, VERSION, FreeSizes, described, dtype_name
+from modgrad.export.onnx.manifest import VERSION, FreeSizes, described, dtype_name
+from modgrad.export.onnx.program import Programs
 from modgrad.graph.errors import describe
 from modgrad.step import inductor
 from modgrad.step.native import DTYPES, refuse_without_compiler
@@ -40,7 +41,7 @@ FORMAT = "modgrad-training-step-aoti"
 
 
 def export_aoti(
-    step: TrainingStep, path: str | os.PathLike[str], *batch: Any, dynamic: bool | None = None
+    step: TrainingStep, path: str | os.PathLike[str], *batch: Any, dynamic: bool | None = None, pack: bool = False
 ) -> dict[str, Any]:
     """Write the package, with its manifest and the state beside it. See TrainingStep.export_aoti."""
     parts(batch)
@@ -48,13 +49,13 @@ def export_aoti(
     refuse_without_compiler()
     _refuse_unfit(step, batch)
     batch = pytree.tree_map(lambda x: x.detach().contiguous(), batch)
-    package = _Package(_twin(step), batch, dynamic)
+    package = _Package(_twin(step), batch, dynamic, pack)
     with draft(path) as folder:
         inductor.package({"step": package.step.exported, "predict": package.predict.exported}, folder / files["step"])
         package.check(folder / files["step"])
         manifest = package.manifest(files)
         (folder / files["manifest"]).write_text(json.dumps(manifest, indent=1) + "\n")
-        state = {held.input: held.tensor.clone() for held in package.step.held}
+        state = {each.name: each.tensor.contiguous().clone() for each in package.named}
         (folder / files["state"]).write_bytes(save(state, {"format": "pt"}))
     return manifest
 
@@ -62,10 +63,12 @@ def export_aoti(
 class _Package:
     """The two programs, and what is known about them."""
 
-    def __init__(self, step: TrainingStep, batch: tuple[Any, ...], dynamic: bool | None) -> None:
+    def __init__(self, step: TrainingStep, batch: tuple[Any, ...], dynamic: bool | None, pack: bool) -> None:
         self.of, self.batch = step, batch
-        self.step = step_program(step, batch, dynamic)
-        self.predict = predict_program(step, batch[:-1], dynamic)
+        programs = Programs(step, batch, pack)
+        self.named = layout.named(programs.named)
+        self.step = step_program(programs, batch, dynamic)
+        self.predict = predict_program(programs, batch[:-1], dynamic)
         self.sizes, self.predict_sizes = self.step.sizes, self.predict.sizes
         x, y = (pytree.tree_leaves(part) for part in (batch[:-1], batch[-1]))
         self.x, self.y = _numbered("x", len(x)), _numbered("y", len(y))
@@ -82,10 +85,15 @@ class _Package:
             from torch._inductor.package.package import load_package  # noqa: PLC0415 (takes seconds to import)
 
             stepping, predicting = (load_package(str(package), name) for name in ("step", "predict"))
+        shapes = {each.name: each.tensor.shape for each in self.named}
 
         def run(state: dict[str, Tensor], rates: list[Tensor], batch: Any) -> tuple[dict[str, Tensor], Tensor]:
-            *new, loss = stepping([state[held.input] for held in self.step.held], (rates, batch))
-            return {**state, **dict(zip(self.step.changed, new, strict=True))}, loss
+            given = {held.input: layout.filled(held, state) for held in self.step.held}
+            *new, loss = stepping(list(given.values()), (rates, batch))
+            given |= dict(zip(self.step.changed, new, strict=True))
+            for held in self.step.held:
+                state = {**state, **layout.taken_apart(held, given[held.input], shapes)}
+            return state, loss
 
         def predict(inputs: Any) -> list[Tensor]:
             return list(predicting(self.predict.state, ([], inputs)))
@@ -116,16 +124,14 @@ class _Package:
             "optimizer": type(step.optimizer).__name__,
             "steps": 1,
             "files": {key: files[key] for key in ("step", "predict", "state")},
-            "state": [
-                layout.entry(layout.Named(held.input, KINDS[held.place[0]], held.tensor)) for held in self.step.held
-            ],
+            "state": [layout.entry(each) for each in self.named],
             "tensors": [
                 {
                     "input": held.input,
                     "output": f"new.{held.input}" if held.input in self.step.changed else None,
                     "shape": list(held.tensor.shape),
                     "dtype": dtype_name(held.tensor.dtype),
-                    "holds": [{"name": held.input, "offset": 0}],
+                    "holds": [{"name": name, "offset": offset} for name, offset in held.holds],
                 }
                 for held in self.step.held
             ],

@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from modgrad.export.aoti.batches import Sizes, resized, size_of
-from modgrad.export.onnx import layout
+from modgrad.export.onnx import packing
 from modgrad.export.onnx.errors import ExportError
 from modgrad.export.onnx.layout import Held
-from modgrad.export.onnx.program import prediction_program, training_program
+from modgrad.export.onnx.program import Programs
 from modgrad.graph.call import plain
 from modgrad.interop.exporting import Program
 from modgrad.step import inductor
-from modgrad.step.dryrun import UntraceableError
+from modgrad.step.dryrun import UntraceableError, dry_run
 from modgrad.step.locate import locating
 from modgrad.step.program import exporting, tidied
 from modgrad.step.state import SCHEDULE, State
@@ -55,38 +55,39 @@ class Flat(NamedTuple):
         return [node.meta["val"] for node in nodes[len(self.held) + len(self.numbers) :]]
 
 
-def step_program(step: TrainingStep, batch: Any, dynamic: bool | None) -> Flat:
+def step_program(programs: Programs, batch: Any, dynamic: bool | None) -> Flat:
     """(state, learning rates, batch) -> (the state that changes, loss)."""
-    function, state = training_program(step, batch)
-    held, rates = _held(state), state[SCHEDULE]
+    held, rates = _held(programs, programs.state), programs.state[SCHEDULE]
     changed: list[str] = []
 
     def run(leaves: Sequence[Tensor], numbers: Sequence[Tensor], batch: Any) -> list[Tensor]:
-        new, loss, _ = function({**_nested(held, leaves), SCHEDULE: dict(zip(rates, numbers, strict=True))}, batch)
+        state = {**_nested(held, leaves), SCHEDULE: dict(zip(rates, numbers, strict=True))}
+        new, loss, _ = programs.train(state, batch)
         results = {each.input: new[each.place[0]][each.place[1]] for each in held}
         before = {each.input: leaf for each, leaf in zip(held, leaves, strict=True)}
         changed[:] = [name for name, result in results.items() if result is not before[name]]
         return _dense([*(results[name] for name in changed), loss])
 
-    exported, sizes = _exported(step, run, held, (list(rates.values()), batch), dynamic)
+    exported, sizes = _exported(programs.step, run, held, (list(rates.values()), batch), dynamic)
     return Flat(exported, held, list(rates), changed, sizes)
 
 
-def predict_program(step: TrainingStep, inputs: Any, dynamic: bool | None) -> Flat:
+def predict_program(programs: Programs, inputs: Any, dynamic: bool | None) -> Flat:
     """(parameters and buffers, nothing, inputs) -> prediction."""
-    function, state = prediction_program(step, inputs)
-    held = _held(state)
+    held = _held(programs, programs.fixed)
 
     def run(leaves: Sequence[Tensor], numbers: Sequence[Tensor], inputs: Any) -> list[Tensor]:
-        return _dense(list(map(plain, function(_nested(held, leaves), inputs))))
+        return _dense(list(map(plain, programs.predict(_nested(held, leaves), inputs))))
 
-    exported, sizes = _exported(step, run, held, ([], inputs), dynamic)
+    dry_run(programs.step.names(), run, [each.tensor for each in held], [], inputs)
+    exported, sizes = _exported(programs.step, run, held, ([], inputs), dynamic)
     return Flat(exported, held, [], [], sizes)
 
 
-def _held(state: State) -> list[Held]:
+def _held(programs: Programs, state: State) -> list[Held]:
     """A client has every tensor in rows, whatever its memory is like here, and a program is for one order of it."""
-    return [held._replace(tensor=held.tensor.contiguous()) for held in layout.apart(state)]
+    found = packing.held(state, programs.units, SCHEDULE)
+    return [held._replace(tensor=held.tensor.contiguous()) for held in found]
 
 
 def _nested(held: Sequence[Held], leaves: Sequence[Tensor]) -> State:
