@@ -20,6 +20,23 @@ def size_of(batch: Any) -> int | None:
     return next((x.shape[0] for x in pytree.tree_leaves(batch) if x.dim()), None)
 
 
+def in_rows(tensor: Tensor) -> Tensor:
+    """The tensor as a client has it: in rows, with the strides that go with that even where a size is 1.
+
+    There they mean nothing for the values, but PyTorch takes an image of one channel for channels_last by them, and a
+    compiled program relies on what it took it for.
+    """
+    strides, stride = [], 1
+    for size in reversed(tensor.shape):
+        if not isinstance(size, int):
+            return tensor.contiguous()
+        strides.append(stride)
+        stride *= max(size, 1)
+    if tensor.stride() == tuple(reversed(strides)):
+        return tensor
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
 def resized(batch: Any, size: int) -> Any:
     """The batch with as many samples, taken over and over."""
 

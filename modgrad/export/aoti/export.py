@@ -48,14 +48,14 @@ def export_aoti(
     files = _names(path)
     refuse_without_compiler()
     _refuse_unfit(step, batch)
-    batch = pytree.tree_map(lambda x: x.detach().contiguous(), batch)
+    batch = pytree.tree_map(lambda x: batches.in_rows(x.detach()), batch)
     package = _Package(_twin(step), batch, dynamic, pack)
     with draft(path) as folder:
         inductor.package({"step": package.step.exported, "predict": package.predict.exported}, folder / files["step"])
         package.check(folder / files["step"])
         manifest = package.manifest(files)
         (folder / files["manifest"]).write_text(json.dumps(manifest, indent=1) + "\n")
-        state = {each.name: each.tensor.contiguous().clone() for each in package.named}
+        state = {each.name: each.tensor.clone(memory_format=torch.contiguous_format) for each in package.named}
         (folder / files["state"]).write_bytes(save(state, {"format": "pt"}))
     return manifest
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from modgrad.export.aoti.batches import Sizes, resized, size_of
+from modgrad.export.aoti.batches import Sizes, in_rows, resized, size_of
 from modgrad.export.onnx import packing
 from modgrad.export.onnx.errors import ExportError
 from modgrad.export.onnx.layout import Held
@@ -87,7 +87,7 @@ def predict_program(programs: Programs, inputs: Any, dynamic: bool | None) -> Fl
 def _held(programs: Programs, state: State) -> list[Held]:
     """A client has every tensor in rows, whatever its memory is like here, and a program is for one order of it."""
     found = packing.held(state, programs.units, SCHEDULE)
-    return [held._replace(tensor=held.tensor.contiguous()) for held in found]
+    return [held._replace(tensor=in_rows(held.tensor)) for held in found]
 
 
 def _nested(held: Sequence[Held], leaves: Sequence[Tensor]) -> State:
@@ -102,7 +102,7 @@ def _nested(held: Sequence[Held], leaves: Sequence[Tensor]) -> State:
 def _dense(results: list[Tensor]) -> list[Tensor]:
     """What comes out goes in again, so it must lie in memory in the same way."""
     with torch._C.DisableTorchFunction():
-        return [result.contiguous() for result in results]
+        return [in_rows(result) for result in results]
 
 
 def _exported(
