@@ -73,10 +73,10 @@ def export(folder: Path, name: str, onnx: bool = False) -> Task:
     batch = tuple(part[: task.batch_size] for part in task.train)
     data = {"train": dict(zip("xy", task.train, strict=True)), "test": dict(zip("xy", task.test, strict=True))}
     save({**data, "batch_size": torch.tensor(task.batch_size)}, folder / f"{name}.data.safetensors")
-    if onnx:
-        task.step.export_onnx(folder / f"{name}.onnx", *batch)
+    if onnx:  # packed: the parameters are many and small, and so one update of all of them is faster
+        task.step.export_onnx(folder / f"{name}.onnx", *batch, pack=True)
     else:
-        task.step.export_aoti(folder / f"{name}.pt2", *batch)
+        task.step.export_aoti(folder / f"{name}.pt2", *batch, pack=True)
     return task
 
 

@@ -257,8 +257,8 @@ class TrainingStep:
         number of threads (torch.get_num_threads()) that it is compiled for.
 
         batch: such as the step is called with; its values serve the check only.
-        dynamic: whether the batch size is free, which costs some speed. None: if the model allows it, as the manifest's
-            shapes tell. True: raise where it does not. False: the size is that of `batch`.
+        dynamic: whether the batch size is free, which costs a little speed. None: if the model allows it, as the
+            manifest's shapes tell. True: raise where it does not. False: the step's is that of `batch`.
         pack: as for `export_onnx`.
 
         Before anything is written the package is run and held against this step (see `modgrad.export.aoti.check`), and

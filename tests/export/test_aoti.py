@@ -285,7 +285,18 @@ def test_refusals(do: Any, error: type[Exception], message: str, tmp_path: Path)
 def test_a_model_of_one_batch_size(tmp_path: Path) -> None:
     manifest = of(Thirty()).export_aoti(tmp_path / "it.pt2", *points(6, FLOAT32))
     assert [port["shape"] for port in manifest["batch"]] == [[6, 3], [6]]
+    assert manifest["batch_sizes"] == manifest["predict"]["batch_sizes"] == [6, 6]
+
+
+@pytest.mark.thorough
+@pytest.mark.xdist_group("compiled")
+def test_a_fixed_step_predicts_for_any_size(tmp_path: Path) -> None:
+    step, batch = STEPS["perceptron, Adam"]()
+    manifest = step.export_aoti(tmp_path / "it.pt2", *batch, dynamic=False)
+    assert [port["shape"] for port in manifest["batch"]] == [[6, 3], [6]]
     assert manifest["batch_sizes"] == [6, 6]
+    assert manifest["predict"]["batch"][0]["shape"] == ["batch", 3]
+    assert manifest["predict"]["batch_sizes"] == [1, None]
 
 
 @pytest.mark.thorough

@@ -68,7 +68,7 @@ class _Package:
         programs = Programs(step, batch, pack)
         self.named = layout.named(programs.named)
         self.step = step_program(programs, batch, dynamic)
-        self.predict = predict_program(programs, batch[:-1], dynamic)
+        self.predict = predict_program(programs, batch[:-1], dynamic or None)  # for one size it would gain little
         self.sizes, self.predict_sizes = self.step.sizes, self.predict.sizes
         x, y = (pytree.tree_leaves(part) for part in (batch[:-1], batch[-1]))
         self.x, self.y = _numbered("x", len(x)), _numbered("y", len(y))
