@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def node() -> Callable[..., str]:
         )
         if done.returncode:
             pytest.fail(f"node test/run.mjs {' '.join(names)}\n{done.stdout}", pytrace=False)
-        print(done.stdout)
+        sys.stdout.write(done.stdout)
         return done.stdout
 
     return run

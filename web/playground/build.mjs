@@ -19,11 +19,11 @@ for (const name of ["index.html", "style.css", "icon.svg"]) await cp(join(here, 
 await cp(wasm, join(page, "ort-wasm-simd-threaded.wasm"));
 
 const common = { bundle: true, minify: true, format: "esm", target: "es2022", outdir: page, logLevel: "warning" };
-const of = (name) => join(here, name);
+const source = (name) => join(here, name);
 await build({
   ...common,
   // modgrad-web.js is the package by itself, for another page beside this one.
-  entryPoints: { main: of("main.ts"), "modgrad-web": of("../src/index.ts") },
+  entryPoints: { main: source("main.ts"), "modgrad-web": source("../src/index.ts") },
   splitting: true,
   chunkNames: "[name]-[hash]",
   // The playground runs on WebAssembly alone: its models are too small to gain from WebGPU, whose build is twice as large.
@@ -37,7 +37,7 @@ for (const name of files) hash.update(name).update(await readFile(join(page, nam
 await build({
   ...common,
   format: "iife",
-  entryPoints: { sw: of("sw.ts") },
+  entryPoints: { sw: source("sw.ts") },
   define: { FILES: JSON.stringify(files), VERSION: JSON.stringify(hash.digest("hex").slice(0, 12)) },
 });
 

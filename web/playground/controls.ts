@@ -63,10 +63,15 @@ export function say(text: string): void {
   const status = element("status", HTMLElement);
   status.textContent = text;
   status.classList.remove("wrong");
+  clearTimeout(fading);
+  fading = setTimeout(() => (status.textContent = ""), 6000);
 }
+
+let fading: ReturnType<typeof setTimeout> | undefined;
 
 /** Tell the reader what went wrong. */
 export function complain(error: unknown): void {
+  clearTimeout(fading);
   const status = element("status", HTMLElement);
   status.textContent = error instanceof Error ? error.message : String(error);
   status.classList.add("wrong");

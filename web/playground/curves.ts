@@ -47,7 +47,7 @@ export class Chart {
     const { curves, unit = "", logarithmic = false, least, what } = this.#options;
     const colours = palette();
     const { soft, line } = colours;
-    const [left, right, top, bottom] = [38, width - 8, 8, height - 22];
+    const [left, right, top, bottom] = [42, width - 8, 8, height - 22];
     const all = this.#rows.flatMap(({ values }) => values).filter(Number.isFinite);
     const low = Math.min(least[0], ...(logarithmic ? [Math.max(Math.min(...all, least[0]), 1e-6)] : []));
     const high = Math.max(least[1], ...all);
@@ -65,7 +65,7 @@ export class Chart {
     context.textAlign = "right";
     context.textBaseline = "middle";
     let last = Infinity;
-    for (const tick of logarithmic ? decades(low, high) : round(low, high, 4)) {
+    for (const tick of logarithmic ? decades(low, high) : round(low, high, 5)) {
       const at = Math.round(y(tick)) + 0.5;
       context.beginPath();
       context.moveTo(left, at);

@@ -41,7 +41,7 @@ export class DigitsPage {
       { label: "test digits read right", colour: "low", dashed: true },
     ],
     what: "In %",
-    unit: "%",
+    unit: " %",
     least: [0, 100],
   });
   readonly #bars: { readonly bar: HTMLElement; readonly share: HTMLElement; readonly row: HTMLElement }[] = [];

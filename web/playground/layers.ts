@@ -12,11 +12,16 @@ export interface Layer {
 
 interface Picture {
   readonly name: string;
+  readonly shape: readonly number[];
   readonly weight: HTMLCanvasElement;
   readonly gradient: HTMLCanvasElement;
   readonly ofWeight: HTMLElement;
   readonly ofGradient: HTMLElement;
 }
+
+const CELL = 9; // pixels of one number, at most,
+const WIDTH = 264; // and of the whole
+const HEIGHT = 132;
 
 export class Layers {
   readonly #list: HTMLElement;
@@ -50,22 +55,22 @@ export class Layers {
     const [weight, ofWeight] = figure(row, kind);
     const [gradient, ofGradient] = figure(row, "gradient");
     for (const canvas of [weight, gradient]) {
-      const [rows, columns] = sides(shape);
+      let [rows, columns] = sides(shape);
+      if (narrow(rows, columns)) [rows, columns] = [columns, rows];
       canvas.width = columns;
       canvas.height = rows;
-      // Cells of at most 9 pixels, the picture of at most 132 on either side.
-      const cell = Math.min(9, 132 / Math.max(rows, columns));
+      const cell = Math.min(CELL, WIDTH / columns, HEIGHT / rows);
       canvas.style.width = `${Math.max(3, columns * cell)}px`;
       canvas.style.height = `${Math.max(3, rows * cell)}px`;
     }
-    this.#pictures.push({ name, weight, gradient, ofWeight, ofGradient });
+    this.#pictures.push({ name, shape, weight, gradient, ofWeight, ofGradient });
     return row;
   }
 
   draw(state: ReadonlyMap<string, Value>, gradients: ReadonlyMap<string, Value>): void {
-    for (const { name, weight, gradient, ofWeight, ofGradient } of this.#pictures) {
-      paint(weight, state.get(name), ofWeight, name);
-      paint(gradient, gradients.get(name), ofGradient, `gradient of ${name}`);
+    for (const { name, shape, weight, gradient, ofWeight, ofGradient } of this.#pictures) {
+      paint(weight, state.get(name), shape, ofWeight, name);
+      paint(gradient, gradients.get(name), shape, ofGradient, `gradient of ${name}`);
     }
   }
 }
@@ -75,6 +80,11 @@ function sides(shape: readonly number[]): [number, number] {
   if (shape.length < 2) return [1, shape[0] ?? 1];
   const [rows = 1, ...rest] = shape;
   return [rows, rest.reduce((a, b) => a * b, 1)];
+}
+
+/** Whether a picture is so narrow that it is laid on its side. */
+function narrow(rows: number, columns: number): boolean {
+  return rows >= 4 * columns;
 }
 
 function figure(row: HTMLElement, label: string): [HTMLCanvasElement, HTMLElement] {
@@ -90,15 +100,23 @@ function figure(row: HTMLElement, label: string): [HTMLCanvasElement, HTMLElemen
   return [canvas, range];
 }
 
-function paint(canvas: HTMLCanvasElement, value: Value | undefined, range: HTMLElement, name: string): void {
+function paint(
+  canvas: HTMLCanvasElement,
+  value: Value | undefined,
+  shape: readonly number[],
+  range: HTMLElement,
+  name: string,
+): void {
+  const [rows, columns] = sides(shape);
+  const flipped = narrow(rows, columns);
   const context = canvas.getContext("2d") as CanvasRenderingContext2D;
   const image = context.createImageData(canvas.width, canvas.height);
   const colours = palette();
   let most = 0;
   if (value) for (const number of value.data) most = Math.max(most, Math.abs(Number(number)));
-  for (let i = 0; i < canvas.width * canvas.height; i++) {
+  for (let i = 0; i < rows * columns; i++) {
     const [r, g, b] = diverging(most ? Number(value?.data[i]) / most : 0, colours);
-    image.data.set([r, g, b, 255], 4 * i);
+    image.data.set([r, g, b, 255], 4 * (flipped ? (i % columns) * rows + Math.floor(i / columns) : i));
   }
   context.putImageData(image, 0, 0);
   range.textContent = value ? `±${most ? Number(most.toPrecision(2)) : 0}` : "–";

@@ -36,7 +36,7 @@ export class PointsPage {
       { label: "test", colour: "high", dashed: true },
     ],
     what: "Errors",
-    unit: "%",
+    unit: " %",
     least: [0, 50],
   });
   readonly #run = element("run", HTMLButtonElement);

@@ -19,6 +19,9 @@ export function grid({ low, high, mean, std }: Dataset): Float32Array {
   return normalized(raw, mean, std);
 }
 
+/** How much of its full colour a place has where the model is certain: little, so that the points stand out. */
+const SHADE = 0.4;
+
 export class Surface {
   readonly #canvas: HTMLCanvasElement;
   readonly #small = document.createElement("canvas");
@@ -36,7 +39,7 @@ export class Surface {
     for (let i = 0; i < SIDE * SIDE; i++) {
       // tanh of half the difference of the scores is 2p - 1: -1 where class 0 is certain, 1 where class 1 is
       const sure = Math.tanh(((scores[2 * i + 1] as number) - (scores[2 * i] as number)) / 2);
-      const [r, g, b] = diverging(sure * 0.62, colours);
+      const [r, g, b] = diverging(sure * SHADE, colours);
       image.data.set([r, g, b, 255], 4 * i);
     }
     small.putImageData(image, 0, 0);
@@ -81,7 +84,7 @@ export class Surface {
   /** Class 0 as squares, class 1 as discs, so that the colour is not all that tells them apart. */
   #points(context: CanvasRenderingContext2D, { low, high }: Dataset, points: Points, width: number, height: number): void {
     const { low: zero, high: one, paper } = palette();
-    const r = Math.max(1.8, Math.min(width / 190, 70 / Math.sqrt(points.classes.length)));
+    const r = Math.max(1.9, Math.min(width / 170, 85 / Math.sqrt(points.classes.length)));
     context.lineWidth = 0.8;
     context.strokeStyle = paper;
     for (const of of [0, 1]) {
