@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "optim": {"functional", "graph"},
     "interop": {"functional", "graph", "nn", "optim"},
     "step": {"functional", "graph", "optim", "interop"},
+    "export": {"functional", "graph", "optim", "interop", "step"},
     "check": {"functional", "graph", "nn", "optim"},
 }
 EDGE = {"__init__", "files", "helper", "playground"}

@@ -50,6 +50,7 @@ class PureStep:
         self.updated = dict(states.updated(step.optimizer, self.parameters))
         self.hypers = states.hypers(step.optimizer)
         self.idle: frozenset[str] = frozenset()  # parameters that no gradient reaches, as a run has shown
+        self.gradients: Grads = {}  # of the call just run, by parameter, before they are summed or clipped
         # Where each tensor of the optimizer's state stands in the program's. One that is shared stands there once.
         self.memories: dict[str, dict[str, str]] = {}
         labels: dict[int, str] = {}
@@ -117,7 +118,7 @@ class PureStep:
         """Put what follows from these gradients into `new`."""
         for name, grad in grads.items():
             with at(f"{GRADIENT_OF}{name}"):
-                grads[name] = torch.ops.aten.alias.default(grad)
+                grads[name] = self.gradients[name] = torch.ops.aten.alias.default(grad)
         if self.step.accumulate == 1:
             self._apply(state, new, grads)
             return
@@ -200,10 +201,10 @@ class PureStep:
             raise SharedError(shared)
 
     def _numbers(self, state: State) -> list[dict[str, Any]]:
-        """The hyper-parameters of each group that are inputs of the program."""
+        """The hyper-parameters of each group that are inputs of the program. One that the state lacks is a constant."""
         groups: list[dict[str, Any]] = [{} for _ in self.step.optimizer.param_groups]
         for hyper in self.hypers:
-            tensor = state[SCHEDULE][hyper.label]
+            tensor = state[SCHEDULE].get(hyper.label, hyper.get(self.step.optimizer.param_groups))
             numbers = groups[hyper.group]
             if hyper.position is None:
                 numbers[hyper.name] = tensor

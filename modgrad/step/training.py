@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -236,6 +239,47 @@ class TrainingStep:
         exported = export(self, self.state, batch, dynamic)
         self.program = TracedStep(exported)
         return exported
+
+    def export_onnx(
+        self,
+        path: str | os.PathLike[str],
+        *batch: Any,
+        steps: int | str = 1,
+        gradients: bool = False,
+        pack: bool = False,
+    ) -> dict[str, Any]:
+        """Write this step as an ONNX graph of standard operators, which any ONNX runtime trains with.
+
+        For the path "mlp.onnx" there are afterwards
+
+            mlp.onnx           one training step: (state, learning rate, batch) -> (new state, loss)
+            mlp.predict.onnx   the model in evaluation mode: (parameters, buffers, inputs) -> prediction
+            mlp.safetensors    the state to begin with, by the names that `state` has
+            mlp.json           the manifest: which output becomes which input of the next step, shapes, dtypes
+
+        and the manifest is returned. Inputs are the state's tensors by their names, "lr" (float64; "0.lr", "1.lr" where
+        the optimizer has several groups), "x" and "y" ("x0", "x1" where the batch has several); outputs are
+        "new.<name>" and "loss". The other hyper-parameters are constants of the graph. The batch size is free where the
+        model allows it. Dropout's masks are drawn from the input "seed", which the step counts on.
+
+        batch: as the step is called with; its values serve the check only, its shapes where they are not free.
+        steps: 1; or "scan" for as many steps as there are batches stacked in "x" and "y", with a learning rate and a
+            loss for each.
+        gradients: give them too, as "grad.<name>".
+        pack: keep the parameters of one kind in one flat tensor, and so the optimizer's state of them: faster where
+            parameters are small and many. The manifest says where each is.
+
+        Before anything is written the graph is run in onnxruntime and held against this step (see
+        `modgrad.export.onnx.check`), and refused with an ExportError if it differs. Nothing of the step changes.
+        Needs onnx and onnxruntime: pip install modgrad[onnx].
+        """
+        for name in ("onnx", "onnxruntime"):
+            if find_spec(name) is None:
+                raise ModuleNotFoundError(
+                    f"export_onnx needs {name}, which is not installed: pip install modgrad[onnx]", name=name
+                )
+        export = import_module("modgrad.export.onnx.export").export_onnx  # which imports this room, not the other way
+        return export(self, path, *batch, steps=steps, gradients=gradients, pack=pack)
 
     def prepared(self, trace: Callable[[], Any]) -> Any:
         """What `trace` gives, after the state has been given what it finds missing."""

@@ -1,0 +1,1 @@
+"""A TrainingStep carried elsewhere."""

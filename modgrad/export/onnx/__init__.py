@@ -1,0 +1,1 @@
+"""A training step as an ordinary ONNX graph of standard operators."""

@@ -1,0 +1,126 @@
+"""Pooling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from modgrad.export.onnx.graph import Value
+from modgrad.export.onnx.lowering.table import Operation, lowers, rank
+
+aten: Any = torch.ops.aten
+
+
+def _each(numbers: Any, dims: int, default: list[int] | None = None) -> list[int]:
+    numbers = [numbers] if isinstance(numbers, int) else list(numbers or [])
+    if not numbers:
+        assert default is not None
+        return default
+    return numbers * dims if len(numbers) == 1 else numbers
+
+
+def _ends(on: Operation, x: Value, kernel: list[int], stride: list[int], padding: list[int], step: list[int]) -> Any:
+    """The padding at the far end that gives as many windows as PyTorch has, so that none has to be rounded."""
+    dims = len(kernel)
+    return [
+        (out - 1) * s + d * (k - 1) + 1 - size - p
+        for out, size, k, s, p, d in zip(
+            on.shape[-dims:], (x.shape or ())[-dims:], kernel, stride, padding, step, strict=True
+        )
+    ]
+
+
+@lowers(aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default)
+def max_pool(
+    on: Operation,
+    x: Value,
+    kernel_size: Any,
+    stride: Any = (),
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> tuple[Value | None, Value | None]:
+    """ONNX counts places over all samples and channels, PyTorch over each channel by itself."""
+    dims = 2 if on.node.target is aten.max_pool2d_with_indices.default else 3
+    kernel = _each(kernel_size, dims)
+    strides, before = _each(stride, dims, kernel), _each(padding, dims)
+    dilations = _each(dilation, dims)
+    after = [max(a, 0) for a in _ends(on, x, kernel, strides, before, dilations)]
+    batched = rank(x) == dims + 2
+    space = on.sizes.scalar(_product((x.shape or ())[-dims:]))
+    if not batched:
+        x = on.unsqueeze(x, 0)
+    found = on.op(
+        "MaxPool",
+        x,
+        outputs=2 if on.used(1) else 1,
+        dtypes=[x.dtype, torch.int64] if on.used(1) else (),
+        kernel_shape=kernel,
+        strides=strides,
+        pads=[*before, *after],
+        dilations=dilations,
+    )
+    values, places = found if on.used(1) else (found, None)
+    if places is not None:
+        places = on.graph.mark_nonnegative(on.op("Mod", places, space))
+    if not batched:
+        values, places = (None if y is None else on.op("Squeeze", y, on.ints(0)) for y in (values, places))
+    return values, places
+
+
+def _product(sizes: Any) -> Any:
+    total: Any = 1
+    for size in sizes:
+        total = total * size
+    return total
+
+
+@lowers(aten.avg_pool1d.default, aten.avg_pool2d.default, aten.avg_pool3d.default)
+def avg_pool(
+    on: Operation,
+    x: Value,
+    kernel_size: Any,
+    stride: Any = (),
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Value:
+    """The mean over all places of each window, those outside being zeros, times their number over PyTorch's divisor."""
+    dims = {aten.avg_pool1d.default: 1, aten.avg_pool2d.default: 2, aten.avg_pool3d.default: 3}[on.node.target]
+    kernel = _each(kernel_size, dims)
+    strides, before = _each(stride, dims, kernel), _each(padding, dims)
+    after = [max(a, 0) for a in _ends(on, x, kernel, strides, before, [1] * dims)]
+    batched = rank(x) == dims + 2
+    sizes = [int(s) for s in (x.shape or ())[-dims:]]
+    if not batched:
+        x = on.unsqueeze(x, 0)
+    found = on.op("AveragePool", x, kernel_shape=kernel, strides=strides, pads=[*before, *after], count_include_pad=1)
+    factor = _factor(sizes, list(on.shape[-dims:]), kernel, strides, before, count_include_pad, divisor_override)
+    if not bool((factor == 1).all()):
+        found = on.op("Mul", found, on.constant(factor, on.dtype))
+    return found if batched else on.op("Squeeze", found, on.ints(0))
+
+
+def _factor(
+    sizes: list[int],
+    outputs: list[int],
+    kernel: list[int],
+    strides: list[int],
+    padding: list[int],
+    include: bool,
+    override: int | None,
+) -> torch.Tensor:
+    """The number of places of a window, over what its sum is divided by."""
+    places = torch.ones((), dtype=torch.float64)
+    for size, out, k, s, p in zip(sizes, outputs, kernel, strides, padding, strict=True):
+        start = torch.arange(int(out)) * s - p
+        end = torch.minimum(start + k, torch.tensor(size + p))
+        counted = end - start if include else end.clamp(max=size) - start.clamp(min=0)
+        places = places[..., None] * counted.to(torch.float64)
+    whole = 1
+    for k in kernel:
+        whole *= k
+    divisor = places if override is None else torch.full_like(places, override)
+    return whole / divisor
