@@ -75,7 +75,7 @@ export class Chart {
       last = last - at >= 14 ? at : last;
     }
     context.textBaseline = "top";
-    for (const tick of round(0, steps, 4)) {
+    for (const tick of round(0, steps, 5)) {
       context.textAlign = tick === 0 ? "left" : x(tick) > right - 16 ? "right" : "center";
       context.fillText(thousands(tick), x(tick), bottom + 7);
     }

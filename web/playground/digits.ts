@@ -51,6 +51,7 @@ export class DigitsPage {
   #start = new Uint8Array();
   #bundle: Bundle | undefined;
   #taught: Taught[] = [];
+  #thumbnails: { readonly canvas: HTMLCanvasElement; readonly picture: Float32Array }[] = [];
   /** A bundled digit that is looked at instead of the pad. */
   #sample: Float32Array | undefined;
   #work: Promise<void> = Promise.resolve();
@@ -65,7 +66,10 @@ export class DigitsPage {
     element("sample", HTMLButtonElement).addEventListener("click", () => this.sample());
     element("forget", HTMLButtonElement).addEventListener("click", () => void this.forget());
     files("digits", () => this.#trainer, () => "digits", async () => void (await this.#measure()));
-    onTheme(() => void this.#show());
+    onTheme(() => {
+      for (const { canvas, picture } of this.#thumbnails) paint(canvas, picture);
+      void this.#show();
+    });
     new ResizeObserver(() => this.#chart.draw()).observe(element("digit-chart", HTMLCanvasElement));
   }
 
@@ -143,6 +147,7 @@ export class DigitsPage {
     return this.#safely(async () => {
       await this.#trainer?.restore(this.#start);
       this.#taught = [];
+      this.#thumbnails = [];
       element("taught", HTMLElement).replaceChildren();
       this.#chart.clear();
       await this.#measure();
@@ -224,6 +229,7 @@ export class DigitsPage {
     canvas.width = canvas.height = 8;
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `a digit taught as ${label}`);
+    this.#thumbnails.push({ canvas, picture: this.#now() });
     paint(canvas, this.#now());
     const caption = document.createElement("span");
     caption.textContent = String(label);

@@ -20,8 +20,8 @@ interface Picture {
 }
 
 const CELL = 9; // pixels of one number, at most,
-const WIDTH = 264; // and of the whole
-const HEIGHT = 132;
+const SIDE = 132; // and of the whole on either side;
+const LONG = 264; // across, where it has more numbers than that
 
 export class Layers {
   readonly #list: HTMLElement;
@@ -59,7 +59,7 @@ export class Layers {
       if (narrow(rows, columns)) [rows, columns] = [columns, rows];
       canvas.width = columns;
       canvas.height = rows;
-      const cell = Math.min(CELL, WIDTH / columns, HEIGHT / rows);
+      const cell = Math.min(CELL, (columns > SIDE ? LONG : SIDE) / columns, SIDE / rows);
       canvas.style.width = `${Math.max(3, columns * cell)}px`;
       canvas.style.height = `${Math.max(3, rows * cell)}px`;
     }
