@@ -75,6 +75,7 @@ class Adafactor(RuleOptimizer):
     """
 
     rule = staticmethod(adafactor)
+    elementwise = False
     nonnegative = ("lr", "weight_decay")
 
     def __init__(

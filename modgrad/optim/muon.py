@@ -77,6 +77,7 @@ class Muon(RuleOptimizer):
     """
 
     rule = staticmethod(muon)
+    elementwise = False
     counted = False
     structural = frozenset({"ns_coefficients", "ns_steps"})
     nonnegative = ("lr", "weight_decay", "momentum")

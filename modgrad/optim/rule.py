@@ -37,6 +37,7 @@ class RuleOptimizer(Optimizer):
     rule: ClassVar[Callable[..., Any]]
     rule_: ClassVar[Callable[..., Any] | None] = None
     blocked: ClassVar[bool] = True  # whether `rule_` goes over its lists several times
+    elementwise: ClassVar[bool] = True  # whether each element of a parameter is updated by itself
     counted: ClassVar[bool] = True  # whether steps are counted in the state, by "step"
     optional: ClassVar[Mapping[str, str]] = {}  # state that is kept only where this hyper-parameter is not 0 or False
     nonnegative: ClassVar[tuple[str, ...]] = ("lr", "eps", "weight_decay")  # hyper-parameters from 0 up

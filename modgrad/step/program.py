@@ -149,26 +149,33 @@ class PureStep:
 
     def _apply(self, state: State, new: State, grads: Grads) -> None:
         """Clip and update."""
-        step = self.step
-        if step.clip is not None:
+        if self.step.clip is not None:
             with at("clipping"):
-                factor = clip_factor(total_norm(list(grads.values())), step.clip)
+                factor = clip_factor(total_norm(list(grads.values())), self.step.clip)
                 grads = {name: grad * factor for name, grad in grads.items()}
+        self._descend(state, new, grads)
+
+    def _descend(self, state: State, new: State, grads: Grads) -> None:
         name_of = {id(parameter): name for name, parameter in self.updated.items()}
-        numbers = self._numbers(state)
-        for number, group in enumerate(step.optimizer.param_groups):
+        for number, group in enumerate(self.step.optimizer.param_groups):
             names = [name for p in group["params"] if (name := name_of.get(id(p))) in grads]
             if not names:
                 continue
             params = [state[PARAMETERS][name].clone() for name in names]
             memories = [self._memory(name, state) for name in names]
-            with at("update"), formulas():
-                step.optimizer.update(params, [grads[name] for name in names], memories, {**group, **numbers[number]})
+            self._optimize(state, number, params, [grads[name] for name in names], memories)
             for name, param, memory in zip(names, params, memories, strict=True):
                 new[PARAMETERS][name] = _fitting(param, state[PARAMETERS][name], name)
                 self._refuse_lost(name, memory)
                 for key, label in self.memories[name].items():
                     new[OPTIMIZER][label] = _fitting(memory[key], state[OPTIMIZER][label], label)
+
+    def _optimize(self, state: State, number: int, params: list[Any], grads: list[Tensor], memories: list[Any]) -> None:
+        """Let the optimizer update parameters of the group with this number, by its formulas, in the lists."""
+        optimizer = self.step.optimizer
+        group = {**optimizer.param_groups[number], **self._numbers(state)[number]}
+        with at("update"), formulas():
+            optimizer.update(params, grads, memories, group)
 
     def _refuse_lost(self, name: str, memory: dict[str, Any]) -> None:
         """Raise if an update has left with a parameter what a program cannot keep."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from modgrad.export.onnx import files
-from modgrad.export.onnx.assemble import assembled
+from modgrad.export.onnx.assemble import Assembly
 from modgrad.export.onnx.check import check
 from modgrad.graph.errors import describe
 from modgrad.step.training import parts
@@ -33,14 +33,13 @@ def export_onnx(
     parts(batch)
     if steps not in (1, "scan"):
         raise ValueError(f'export_onnx(steps={steps!r}): expected 1, or "scan" for as many as a batch has stacked')
-    if steps != 1 or pack:
-        raise NotImplementedError("steps and pack")
     called = files.names(path)
     for leaf in pytree.tree_leaves(batch):
         if not isinstance(leaf, Tensor):
             raise TypeError(f"export_onnx: the batch holds {describe(leaf)}, expected tensors alone")
     step = _twin(step)
-    exported = assembled(step, batch, {key: called[key] for key in ("step", "predict", "state")}, gradients)
+    assembly = Assembly(step, batch, pack)
+    exported = assembly.exported({key: called[key] for key in ("step", "predict", "state")}, steps, gradients)
     check(step, batch, exported)
     with files.draft(path) as folder:
         (folder / called["step"]).write_bytes(exported.finished)

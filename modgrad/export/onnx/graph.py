@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -143,11 +143,23 @@ class Graph:
     # The finished graph
 
     def proto(
-        self, name: str, inputs: Iterable[tuple[str, Any]], outputs: dict[str, tuple[Value, Any]]
+        self,
+        name: str,
+        inputs: Sequence[tuple[str, Any]],
+        outputs: dict[str, tuple[Value, Any]],
+        inner: bool = False,
     ) -> onnx.GraphProto:
         """The graph as protobuf. inputs: names with the shapes to state, names standing for free sizes. outputs: by
-        name, the value with its shape. A value under two names, or one that is an input itself, is handed through."""
-        rename: dict[str, str] = {}
+        name, the value with its shape. A value under two names, or one that is an input itself, is handed through.
+
+        inner: as the body of a loop: its inputs and outputs get names of their own, in the same order, and other inputs
+        of this graph are those of the graph around it.
+        """
+        names = _short_names({*self.inputs, *outputs})
+        within = {n: next(names) for n, _ in inputs} if inner else {}
+        if inner:
+            outputs = {next(names): given for given in outputs.values()}
+        rename: dict[str, str] = dict(within)
         through = []
         for output, (value, _) in outputs.items():
             if value.name in self.inputs or value.name in self.constants or value.name in rename:
@@ -160,7 +172,6 @@ class Graph:
             if needed.intersection(node.output):
                 needed.update(node.input)
                 nodes.append(node)
-        names = _short_names({*self.inputs, *outputs})
         for own in (*(n for n in self.constants if n in needed), *(o for node in reversed(nodes) for o in node.output)):
             rename.setdefault(own, next(names))
         made = []
@@ -178,7 +189,7 @@ class Graph:
         return helper.make_graph(
             made,
             name,
-            [helper.make_tensor_value_info(n, DTYPES[self.inputs[n].dtype], shape) for n, shape in inputs],
+            [helper.make_tensor_value_info(within.get(n, n), DTYPES[self.inputs[n].dtype], s) for n, s in inputs],
             [helper.make_tensor_value_info(n, DTYPES[value.dtype], shape) for n, (value, shape) in outputs.items()],
             [_tensor(tensor, rename[n]) for n, tensor in self.constants.items() if n in needed],
         )
@@ -221,3 +232,21 @@ def _short_names(taken: set[str]) -> Any:
             if name not in taken:
                 yield name
         length += 1
+
+
+def scan(
+    body: onnx.GraphProto, name: str, inputs: list[Any], outputs: list[Any], carried: list[str], stacked: list[str]
+) -> onnx.GraphProto:
+    """A graph that runs `body` once for each part of the `stacked` inputs, handing on the `carried` ones.
+
+    inputs, outputs: of the graph, as protobuf states them; outputs in the body's order.
+    """
+    node = helper.make_node(
+        "Scan", [*carried, *stacked], [each.name for each in outputs], body=body, num_scan_inputs=len(stacked)
+    )
+    return helper.make_graph([node], name, inputs, outputs)
+
+
+def stated(name: str, dtype: torch.dtype, shape: Sequence[Any]) -> Any:
+    """An input or output of a graph."""
+    return helper.make_tensor_value_info(name, DTYPES[dtype], list(shape))

@@ -39,16 +39,6 @@ def named(state: State) -> list[Named]:
     return found
 
 
-def apart(state: State) -> list[Held]:
-    """Each tensor by itself."""
-    return [
-        Held(state_name(kind, name), tensor, [(state_name(kind, name), 0)], (kind, name))
-        for kind, tensors in state.items()
-        if kind != SCHEDULE
-        for name, tensor in tensors.items()
-    ]
-
-
 def entry(each: Named) -> dict[str, Any]:
     """In the manifest's "state"."""
     shape, dtype = list(each.tensor.shape), dtype_name(each.tensor.dtype)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from modgrad.export.onnx.lower import decompositions
+from modgrad.export.onnx.packing import PackedStep, Unit, packed, units, with_members
 from modgrad.functional.kernel import formulas
 from modgrad.graph.mode import switched
 from modgrad.graph.tracing import Tracing, replaced
@@ -46,43 +47,44 @@ def traced(step: TrainingStep, function: Callable[[Any, Any], Any], state: State
         return tidied(exported.run_decompositions(decompositions()))
 
 
-def training_program(step: TrainingStep, batch: Any) -> tuple[Callable[[Any, Any], Any], State]:
-    """(state, batch) -> (new state, loss, gradients), and a state to call it with."""
+class Programs:
+    """The functions that are traced, and the states that they take. pack: keep parameters in flat tensors."""
 
-    def run(state: State, batch: Any) -> Any:
+    def __init__(self, step: TrainingStep, batch: Any, pack: bool) -> None:
+        self.step = step
+        self.units: list[Unit] = []
         pure = PureStep(step)
+        step.prepared(lambda: dry_run(step.names(), pure, trained_by(step), batch))
+        self.named = trained_by(step)
+        if pack:
+            step.fuse_update = False  # all at once is the same
+            self.units = units(pure)
+        self.state = packed(self.named, self.units)
+        kept = {kind: self.named[kind] for kind in (PARAMETERS, BUFFERS) if kind in self.named}
+        self.fixed = packed({PARAMETERS: {}, BUFFERS: {}, **kept}, self.units)
+
+    def train(self, state: State, batch: Any) -> Any:
+        """(state, batch) -> (new state, loss, gradients)."""
+        pure = PackedStep(self.step, self.units)
         new, loss = pure(state, batch)
         del new[SCHEDULE]
         return new, loss, pure.gradients
 
-    step.prepared(lambda: dry_run(step.names(), run, trained_by(step), batch))
-    return run, trained_by(step)
-
-
-def prediction_program(step: TrainingStep, inputs: Any) -> tuple[Callable[[Any, Any], Any], State]:
-    """(parameters and buffers, inputs) -> the model's outputs in evaluation mode."""
-    model = step.model
-    parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
-
-    def run(state: State, inputs: Any) -> Any:
-        pairs: list[tuple[Tensor, Any]] = [(p, _frozen(state[PARAMETERS][name])) for name, p in parameters.items()]
-        pairs += [(b, state[BUFFERS][name].clone()) for name, b in buffers.items()]
+    def predict(self, state: State, inputs: Any) -> list[Any]:
+        """(parameters and buffers, inputs) -> the model's outputs in evaluation mode."""
+        model = self.step.model
+        state = with_members(state, self.units)
+        pairs: list[tuple[Tensor, Any]]
+        pairs = [(p, _frozen(state[PARAMETERS][name])) for name, p in model.named_parameters()]
+        pairs += [(b, state[BUFFERS][name].clone()) for name, b in model.named_buffers()]
         training = [module.training for module in model.modules()]
-        with Tracing(), replaced([model], pairs), switched(recording=False), step.casting():
+        with Tracing(), replaced([model], pairs), switched(recording=False), self.step.casting():
             try:
                 model.eval()
                 return pytree.tree_leaves(model(*inputs))
             finally:
                 for module, before in zip(model.modules(), training, strict=True):
                     module.training = before
-
-    with torch._C.DisableTorchFunctionSubclass():
-        state: State = {
-            PARAMETERS: {name: p.detach() for name, p in parameters.items()},
-            BUFFERS: {name: b.detach() for name, b in buffers.items()},
-        }
-    dry_run(step.names(), run, state, inputs)
-    return run, state
 
 
 def _frozen(tensor: Any) -> Any:

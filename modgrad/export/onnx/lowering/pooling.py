@@ -55,7 +55,7 @@ def max_pool(
         "MaxPool",
         x,
         outputs=2 if on.used(1) else 1,
-        dtypes=[x.dtype, torch.int64] if on.used(1) else (),
+        dtypes=[torch.int64] if on.used(1) else (),
         kernel_shape=kernel,
         strides=strides,
         pads=[*before, *after],
