@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modgrad.export.tensors import replaced
 from modgrad.graph.errors import describe
 
 __all__ = ["load", "read_metadata", "save"]
@@ -61,7 +61,7 @@ def save(obj: Any, path: str | os.PathLike[str], metadata: Mapping[str, str] | N
     text = {"format": "pt", **text, _OURS: json.dumps(tree, allow_nan=False, separators=(",", ":"))}
     from safetensors.torch import save_file  # noqa: PLC0415 (here, so that `import modgrad` does without)
 
-    with _replaced(target) as beside:
+    with replaced(target) as beside:
         save_file(writing.tensors, beside, text)
 
 
@@ -204,32 +204,12 @@ def _shown(path: tuple[Any, ...]) -> str:
     return "".join(f"[{key!r}]" for key in path) or "what was given"
 
 
-@contextmanager
-def _replaced(target: Path) -> Iterator[Path]:
-    """A file to write beside `target`, which takes its place in one step, and only if nothing went wrong."""
-    beside = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        beside.touch(exist_ok=False)
-        mode = beside.stat().st_mode  # as new files are to have it here
-        yield beside
-        beside.chmod(mode)
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def _target(path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     if target.suffix != ".safetensors":
         hint = " For PyTorch's own format write torch.save(obj, path)" if target.suffix in _PYTORCHS else ""
         raise ValueError(f"save writes .safetensors files, not {target.name!r}.{hint}")
     target = Path(os.path.realpath(target))  # what a link leads to is replaced, not the link
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {target.parent}")
     return target
 
 

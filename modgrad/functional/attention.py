@@ -86,9 +86,7 @@ def _attention_kernel(
 ) -> tuple[Tensor, Tensor]:
     k, v = (_for_each_query_head(x, query, enable_gqa) for x in (key, value))
     if dropout_mask is not None or not _flash_takes(query, k, v, attn_mask, scale):
-        return scaled_dot_product_attention.formula(  # type: ignore[attr-defined]
-            query, key, value, attn_mask, is_causal, scale, enable_gqa, dropout_mask, dropout_p
-        )
+        return NotImplemented
     q, k, v = map(_as_flash_takes_it, (query, k, v))
     output, lse = _flash(q, k, v, 0.0, is_causal, attn_mask=_flash_mask(attn_mask, query), scale=scale)
     if query.dim() < 4:
@@ -138,9 +136,7 @@ def _attention_backward_kernel(
 ) -> Three:
     k, v = (_for_each_query_head(x, query, enable_gqa) for x in (key, value))
     if dropout_mask is not None or not _flash_takes(query, k, v, attn_mask, scale):
-        return scaled_dot_product_attention_backward.formula(  # type: ignore[attr-defined]
-            grad, query, key, value, output, lse, attn_mask, is_causal, scale, enable_gqa, dropout_mask, dropout_p
-        )
+        return NotImplemented
     grad, q, k, v, output = map(_as_flash_takes_it, (grad, query, k, v, output))
     lse = lse.reshape(output.shape[:-1])
     mask = _flash_mask(attn_mask, query)

@@ -43,7 +43,7 @@ def dropout_scale(p: float) -> float:
 
 def _dropout_kernel(input: Tensor, p: float) -> tuple[Tensor, Tensor]:
     if p == 1:  # for which the kernel moves the generator on, and PyTorch's dropout does not
-        return dropout.formula(input, p)  # type: ignore[attr-defined]
+        return NotImplemented
     return torch.native_dropout(input, p, True)
 
 

@@ -96,8 +96,7 @@ def _bag_kernel(
     padding_idx: int = -1,
 ) -> tuple[Tensor, Tensor | None]:
     if type(input) is not Tensor:  # while traced: compilers know the formula's operations
-        formula = embedding_bag.formula  # type: ignore[attr-defined]
-        return formula(input, edges, weight, per_sample_weights, mode, padding_idx)
+        return NotImplemented
     scales = None if per_sample_weights is None else per_sample_weights.contiguous()
     rest = False, _MODES[mode], False, scales, True, padding_idx  # the kernel reads memory without gaps, unasked
     output, _, _, largest = _bag(weight.contiguous(), input.contiguous(), edges.contiguous(), *rest)
@@ -161,9 +160,7 @@ def _bag_grad_weight_kernel(
 ) -> Tensor:
     # Frequencies are left to the formula: on the CPU this kernel looks them up for the wrong numbers (PyTorch 2.13).
     if type(input) is not Tensor or scale_grad_by_freq:
-        formula = embedding_bag_grad_weight.formula  # type: ignore[attr-defined]
-        rest = per_sample_weights, largest, mode, padding_idx, scale_grad_by_freq
-        return formula(grad, input, edges, num_embeddings, *rest)
+        return NotImplemented
     bags = _bags(input, edges)
     counts = _counts(input, bags, edges, padding_idx).to(input.dtype)
     largest = input.new_zeros(0) if largest is None else largest

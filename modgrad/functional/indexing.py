@@ -68,7 +68,7 @@ def _select_backward_kernel(grad: Tensor, input_shape: torch.Size, index: Any) -
         if all(isinstance(part, Tensor) or part == slice(None) for part in parts):
             places = [part if isinstance(part, Tensor) else None for part in parts]
             return aten.index_put_.default(grad.new_zeros(input_shape), places, grad, True)
-        return select_backward.formula(grad, input_shape, index)  # type: ignore[attr-defined]
+        return NotImplemented
     grad_input = grad.new_zeros(input_shape)
     grad_input[index] = grad
     return grad_input

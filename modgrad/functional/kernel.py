@@ -35,7 +35,8 @@ def direct(overload: Callable[..., Any]) -> Callable[..., Any]:
 def kernel(fast: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Run `fast` in place of the decorated formula, which it equals. Inside `formulas()` the formula runs.
 
-    fast: takes the formula's arguments and gives its result.
+    fast: takes the formula's arguments and gives its result, or NotImplemented where it is not for such arguments: then
+    the formula runs.
     """
     fast = direct(fast)
 
@@ -44,7 +45,8 @@ def kernel(fast: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             if _contexts and _bodies.formulas:
                 return formula(*args, **kwargs)
-            return fast(*args, **kwargs)
+            answer = fast(*args, **kwargs)
+            return formula(*args, **kwargs) if answer is NotImplemented else answer
 
         run.formula, run.kernel = formula, fast  # type: ignore[attr-defined]
         PAIRS.append(run)

@@ -146,7 +146,9 @@ class Parameter(Tensor):
 
     grad_f: bool
 
-    def __new__(cls, data: Any, grad_f: bool = True) -> Parameter:
+    def __new__(cls, data: Any, grad_f: bool = True, **pytorchs: Any) -> Parameter:
+        if pytorchs:
+            grad_f = errors.trainable(grad_f, pytorchs)
         value: Any = _raw(data, "Parameter")
         if mode.tracing:
             parameter = value.view_as(value)
@@ -158,8 +160,8 @@ class Parameter(Tensor):
             parameter.grad_v = None
         return parameter
 
-    def __init__(self, data: Any, grad_f: bool = True) -> None:
-        """data: a floating-point tensor, whose storage is shared."""
+    def __init__(self, data: Any, grad_f: bool = True, **pytorchs: Any) -> None:
+        """data: a floating-point tensor, whose storage is shared. pytorchs: grad_f by the name that PyTorch has."""
 
     @property
     def grad_v(self) -> Tensor | None:

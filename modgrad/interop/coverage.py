@@ -20,16 +20,15 @@ from modgrad import nn, optim
 from modgrad.graph import Module, Primitive
 from modgrad.graph.dispatch import OPERATORS
 from modgrad.nn.operators.listing import entries, formulas_of
+from modgrad.nn.refused import reason
 
 PACKAGE = Path(nn.__file__).parent.parent
-# Why a class is not there.
-MISSING = {
-    "DataParallel": "trains on several devices at once, which is not there yet",
+# Why a class that is there is limited.
+LIMITED = {
     "CrossMapLRN2d": "refused when it is made: PyTorch's values depart from the published formula, and its gradient "
     "from the derivative; LocalResponseNorm is the layer meant",
     "SyncBatchNorm": "in one process BatchNorm; refused in training across several",
 }
-LAZY = "left out: say the sizes"
 HEAD = """\
 # What of PyTorch is there
 
@@ -59,8 +58,8 @@ def _classes() -> Iterator[list[str]]:
         if not (isinstance(theirs, type) and issubclass(theirs, torch.nn.Module)) or theirs is torch.nn.Module:
             continue
         mine = getattr(nn, name, None)
-        if mine is None or name in MISSING:
-            yield [f"`{name}`", "limited" if mine else "no", MISSING.get(name, LAZY if "Lazy" in name else "not there")]
+        if mine is None or name in LIMITED:
+            yield [f"`{name}`", "limited" if mine else "no", LIMITED.get(name) or reason(name) or "not there"]
         elif issubclass(mine, Primitive):
             yield [f"`{name}`", "primitive", _places(formulas_of(mine)) or _file(mine)]
         else:

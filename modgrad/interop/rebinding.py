@@ -1,8 +1,9 @@
 """What a model written for PyTorch does in place, done out of place on Variables: `x += y`, `F.relu(x, inplace=True)`.
 
-A Variable is never changed in place. Inside a converted forward such a call gives a new Variable, which the model
-binds to the name as a rule, as in `out += identity`; and the old one is spent: whoever still uses it, and would see its
-changed value in PyTorch, is told so by an error. So is who changes what shares memory with others.
+A Variable is never changed in place. Such a function, and inside a converted forward such an operator too, gives a new
+Variable, which the model binds to the name as a rule, as in `out += identity`; and the old one is spent: whoever still
+uses it, and would see its changed value in PyTorch, is told so by an error. So is who changes what shares memory with
+others.
 """
 
 from __future__ import annotations
@@ -88,9 +89,14 @@ def _flat(x: Any) -> Iterator[Any]:
         yield x
 
 
+def recorded(x: Any) -> bool:
+    """Whether `x` is a value that a primitive made, while recording."""
+    return mode.recording and is_variable(x) and x._source is not None
+
+
 def may_be_spent(x: Any) -> bool:
     """Whether `x` is a recorded value, inside of a converted forward."""
-    return bool(_inside.depth) and mode.recording and is_variable(x) and x._source is not None
+    return bool(_inside.depth) and recorded(x)
 
 
 def spend(x: Any, by: str) -> None:

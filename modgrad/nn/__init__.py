@@ -3,6 +3,8 @@
 Each family's file says in its `__all__` what is exported from here.
 """
 
+import typing as _typing
+
 from modgrad.graph import Buffer as Buffer
 from modgrad.graph import Call as Call
 from modgrad.graph import Module as Module
@@ -17,28 +19,26 @@ from modgrad.nn import init as init
 from modgrad.nn import operators as operators
 from modgrad.nn import utils as utils
 from modgrad.nn.activation import *
-from modgrad.nn.adaptive_softmax import *
 from modgrad.nn.bilinear import *
-from modgrad.nn.binary_loss import *
 from modgrad.nn.container import *
 from modgrad.nn.convolution import *
-from modgrad.nn.ctc import *
 from modgrad.nn.distance import *
 from modgrad.nn.dropout import *
 from modgrad.nn.embedding import *
-from modgrad.nn.folding import *
-from modgrad.nn.likelihood_loss import *
+from modgrad.nn.images import *
 from modgrad.nn.linear import *
-from modgrad.nn.linear_cross_entropy import *
 from modgrad.nn.loss import *
-from modgrad.nn.margin_loss import *
 from modgrad.nn.multihead_attention import *
 from modgrad.nn.normalization import *
 from modgrad.nn.padding import *
 from modgrad.nn.parameters import *
 from modgrad.nn.pooling import *
 from modgrad.nn.recurrent import *
-from modgrad.nn.regression_loss import *
-from modgrad.nn.shuffling import *
 from modgrad.nn.transformer import *
-from modgrad.nn.upsampling import *
+
+if not _typing.TYPE_CHECKING:  # which would take it that any name is there
+
+    def __getattr__(name):
+        from modgrad.nn.refused import refuse  # noqa: PLC0415 (only when something is missing)
+
+        raise refuse(__name__, name)

@@ -11,13 +11,12 @@ from torch import Tensor
 from modgrad import functional
 from modgrad.graph import Parameter, Primitive
 from modgrad.nn import init
-from modgrad.nn.arguments import Numbers, one_for_each
+from modgrad.nn.arguments import SIDES, Numbers, one_for_each
 from modgrad.nn.padding import padded, padded_backward
 
 __all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
 Given = int | Sequence[int]
-SPACE = {1: "L", 2: "H, W", 3: "D, H, W"}
 _MODES = ("zeros", "reflect", "replicate", "circular")
 Pads = tuple[Numbers, str] | None
 
@@ -165,7 +164,7 @@ class _Layer(Convolving):
         if input.dim() not in (n + 1, n + 2) or input.shape[-n - 1] != channels:
             return ValueError(
                 f"{self} was given an input of shape {tuple(input.shape)}: "
-                f"expected (N, {channels}, {SPACE[n]}) or ({channels}, {SPACE[n]})"
+                f"expected (N, {channels}, {SIDES[n]}) or ({channels}, {SIDES[n]})"
             )
         if input.dtype != self.weight.dtype:
             dtype = self.weight.dtype
@@ -331,7 +330,7 @@ class _TransposedConvolution(_Layer):
             raise explained
         if len(output_size) not in (n, input.dim()):
             raise ValueError(
-                f"{self} was given output_size={tuple(output_size)}: expected {n} numbers ({SPACE[n]}), or "
+                f"{self} was given output_size={tuple(output_size)}: expected {n} numbers ({SIDES[n]}), or "
                 f"{input.dim()} for an input of shape {tuple(input.shape)}"
             )
         asked = output_size[-n:]

@@ -6,7 +6,7 @@ file here with a list `CASES` takes part.
 """
 
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from tests.cases.table import Case as Case
 from tests.cases.table import Inputs as Inputs
 
-_families = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
+_families = [import_module(found.name) for found in walk_packages(__path__, f"{__name__}.")]
 CASES: list[Case] = [case for family in _families for case in getattr(family, "CASES", [])]
 
 _named: set[str] = set()

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from tests.cases.loss.termwise import n, of, reductions, signs
 from tests.cases.table import layer, normal
-from tests.cases.termwise_loss import n, of, reductions, signs
 
 TWO, SHARED = normal((5, 4), (5, 4)), normal((5, 4), (4,))
 THREE, NOTHING = normal((5, 4), (5, 4), (5, 4)), normal((0, 4), (0, 4), (0, 4))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from modgrad.nn.operators.normalize import normalize
+from modgrad.nn.operators.normalization import normalize
 from tests.cases.table import Case, Function, TorchFunction, layer, normal, twin
 
 FLOAT = (torch.float32,)  # where PyTorch rounds to bfloat16 in other places, or has no kernel: see test_normalization

@@ -28,7 +28,7 @@ def test_every_pair_is_here() -> None:
 def test_kernel_equals_formula(pair: Any) -> None:
     for arguments in ARGUMENTS[pair.__name__]():
         state = torch.get_rng_state()  # those that draw are to draw the same
-        fast = pair.kernel(*arguments)
+        fast = pair(*arguments)
         torch.set_rng_state(state)
         plain = pair.formula(*arguments)
         fast, plain = (list(_flat(x)) for x in (fast, plain))
@@ -39,6 +39,12 @@ def test_kernel_equals_formula(pair: Any) -> None:
                 assert a is b
                 continue
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13, equal_nan=True)
+
+
+def test_a_kernel_may_leave_it_to_the_formula() -> None:
+    pair = functional.kernel(lambda x: NotImplemented if x else "kernel")(lambda x: "formula")
+    assert (pair(0), pair(1)) == ("kernel", "formula")  # type: ignore[call-arg]
+    PAIRS.remove(pair)
 
 
 def test_formulas_context() -> None:

@@ -313,13 +313,23 @@ def test_a_tensor_of_autograd_is_refused_everywhere() -> None:
         nn.Sequential(hidden)(leaf())
 
 
-def test_autograds_switch() -> None:
-    parameter = nn.Parameter(torch.ones(3))
-    with pytest.raises(TypeError, match="write parameter.grad_f"):
-        parameter.requires_grad = False
-    with pytest.raises(TypeError, match="write parameter.grad_f"):
-        parameter.requires_grad_(False)
-    assert parameter.requires_grad is False
+def test_autograds_switch_is_grad_f() -> None:
+    parameter, frozen = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3), requires_grad=False)
+    assert (parameter.requires_grad, frozen.requires_grad, frozen.grad_f) == (True, False, False)
+    parameter.requires_grad = False
+    assert not parameter.grad_f
+    assert frozen.requires_grad_() is frozen
+    assert frozen.grad_f
+    layer = nn.Linear(2, 2)
+    assert layer.requires_grad_(False) is layer
+    layer(nn.Variable(torch.ones(1, 2))).sum().backward()
+    assert layer.weight.grad_v is None
+    assert nn.Parameter(layer.requires_grad_().weight).grad_f, "a parameter is no tensor of autograd"
+    with pytest.raises(TypeError, match="takes data and grad_f, got trainable"):
+        nn.Parameter(torch.ones(3), trainable=False)
+    for variable in (leaf(), leaf() * 2):
+        with pytest.raises(TypeError, match="write parameter.grad_f"):
+            variable.requires_grad = False
 
 
 # What a primitive is given and gives

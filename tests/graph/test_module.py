@@ -123,7 +123,7 @@ def test_tensors_of_autograd_and_parameters_are_taken_by_value() -> None:
     assert other.scale is not mine.scale
     assert other.scale.tolist() == [4.0, 4.0]
     other.load_state_dict(twin.state_dict(keep_vars=True), assign=True)
-    assert not other.scale.requires_grad
+    assert not Tensor.requires_grad.__get__(other.scale)
     assert type(other.state_dict()["scale"]) is Tensor
 
 

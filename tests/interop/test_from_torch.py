@@ -177,7 +177,7 @@ def test_values_are_copied_or_shared() -> None:
             assert (other.data_ptr() == value.data_ptr()) is not copied
         for name, value in interop.to_torch(mine, copy=copied).state_dict().items():
             assert (mine.state_dict()[name].data_ptr() == value.data_ptr()) is not copied
-    assert not any(parameter.requires_grad for parameter in mine.parameters())
+    assert not any(map(torch.Tensor.requires_grad.__get__, mine.parameters()))
 
 
 def test_a_converted_model_is_trained_as_the_original() -> None:

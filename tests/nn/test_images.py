@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from modgrad import functional, nn
-from modgrad.nn.upsampling import interpolate
+from modgrad.nn.images.interpolation import interpolate
 
 SMOOTHED = ["bilinear", "bicubic"]
 if hasattr(torch.ops.aten, "_upsample_lanczos2d_aa"):  # since PyTorch 2.13

@@ -237,3 +237,12 @@ def test_a_function_padded_to_the_same_size_by_an_odd_number() -> None:
     twin.backward(upstream)
     torch.testing.assert_close(y.detach(), twin.detach())
     torch.testing.assert_close(mine.grad_v, theirs.grad)
+
+
+def test_what_is_refused_says_why() -> None:
+    with pytest.raises(AttributeError, match=r"LazyConv2d.*write Conv2d with its sizes"):
+        nn.LazyConv2d  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match="weight_norm.*computes a parameter anew"):
+        nn.utils.weight_norm  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match="has no attribute 'Liner'$"):
+        nn.Liner  # type: ignore[attr-defined]  # noqa: B018

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from modgrad import functional, nn
-from modgrad.nn import bilinear, binary_loss, distance, likelihood_loss, margin_loss, regression_loss
+from modgrad.nn import bilinear, distance
+from modgrad.nn.loss import binary, likelihood, margin, regression
 from tests import test_contract as contract
 from tests.cases import CASES
 
@@ -296,7 +297,7 @@ def test_a_weight_that_is_not_trained_may_be_of_any_kind() -> None:
         assert torch.equal(nn.BCELoss(nn.Variable(frozen.data))(x, t), expected)
 
 
-OWN_FILES = [binary_loss, bilinear, distance, likelihood_loss, margin_loss, regression_loss]
+OWN_FILES = [binary, bilinear, distance, likelihood, margin, regression]
 
 
 @pytest.mark.parametrize("name", [name for file in OWN_FILES for name in file.__all__])

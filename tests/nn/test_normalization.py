@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from modgrad import nn
-from modgrad.nn.operators.normalize import normalize
+from modgrad.nn.operators.normalization import normalize
 
 
 def _pair(make: Any, dtype: torch.dtype = torch.float64) -> tuple[Any, Any]:

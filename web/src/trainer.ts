@@ -3,7 +3,7 @@
 import type { InferenceSession, Tensor } from "onnxruntime-web";
 import { fill, type Batch, type Sizes } from "./batch.ts";
 import { asDtype, count, zeros, type TypedArray, type Value } from "./dtypes.ts";
-import { asManifest, type CarriedSpec, type InputSpec, type Manifest, type OutputSpec } from "./manifest.ts";
+import { asManifest, type CarriedSpec, type InputSpec, type Manifest, type OutputSpec, type StateKind } from "./manifest.ts";
 import { runtime, type Device, type Runtime, type RuntimeOptions } from "./runtime.ts";
 import { readSafetensors, writeSafetensors } from "./safetensors.ts";
 
@@ -23,7 +23,7 @@ export interface LoadOptions extends RuntimeOptions {
 /** One batch input, or several by their names in the manifest: "x0", "x1". */
 export type Inputs = Batch | { readonly [name: string]: Batch };
 
-/** The learning rate, or with several groups of parameters each one's by name: {"0.lr": 0.1, "1.lr": 0.01}. */
+/** The learning rate; with several groups of parameters one for each, in order or by name: {"0.lr": 0.1, "1.lr": 0.01}. */
 export type Rates = Batch | { readonly [name: string]: Batch };
 
 export class Trainer {
@@ -71,7 +71,7 @@ export class Trainer {
     const kept = manifest.tensors.flatMap(({ output }) => output ?? []);
     const step = await session(files.step, kept); // one after the other: onnxruntime-web starts up once
     const trainer = new Trainer(manifest, ort, device, step, await session(files.predict, []));
-    trainer.#put(readSafetensors(files.state), true);
+    trainer.#put(readSafetensors(files.state));
     return trainer;
   }
 
@@ -137,25 +137,19 @@ export class Trainer {
   }
 
   /**
-   * Take the state from the bytes of a safetensors file.
+   * Take the state from the bytes of a safetensors file: one of `save`, of another client, of modgrad.save.
    *
-   * strict: whether every tensor of the state must be in the file, and no other. Without it, those that the file lacks stay
-   * as they are, and others are passed over, so that a checkpoint of the model alone can be taken. If anything is wrong, the
-   * state stays as it was.
+   * All parameters must be there, and of every other kind of state all or nothing: so the weights of a model alone leave the
+   * optimizer's state as it is. strict: false: what is missing stays as it is, and what has another name is passed over.
+   * If anything is wrong, the state stays as it was.
    */
   restore(file: Uint8Array, { strict = true }: { readonly strict?: boolean } = {}): Promise<void> {
     return this.#inTurn(async () => {
       const tensors = readSafetensors(file);
-      const found = this.manifest.state.some(({ name }) => tensors.has(name));
-      this.#refuse(!found, `the file holds none of the state: it has ${some([...tensors.keys()])}`);
-      if (!strict) {
-        const missing = this.manifest.state.filter(({ name }) => !tensors.has(name));
-        if (missing.length) {
-          const now = await this.#now();
-          for (const { name } of missing) tensors.set(name, now.get(name) as Value);
-        }
-      }
-      this.#put(tensors, strict);
+      if (strict) this.#refuseNames(tensors);
+      const now = await this.#now();
+      for (const [name, value] of now) if (!tensors.has(name)) tensors.set(name, value);
+      this.#put(tensors);
     });
   }
 
@@ -220,8 +214,11 @@ export class Trainer {
     if (lr !== undefined && lr !== null) {
       const one = typeof lr !== "object" || Array.isArray(lr) || ArrayBuffer.isView(lr);
       const how = names.map((name) => `"${name}": ...`).join(", ");
-      this.#refuse(one && names.length !== 1, `the optimizer has ${names.length} rates: write {${how}}`);
-      given = one ? { [names[0] as string]: lr as Batch } : (lr as Record<string, Batch>);
+      const each = Array.isArray(lr) && lr.length === names.length ? (lr as readonly Batch[]) : undefined;
+      this.#refuse(one && !each && names.length !== 1, `the optimizer has ${names.length} rates: write {${how}}`);
+      if (!one) given = lr as Record<string, Batch>;
+      else if (names.length === 1) given = { [names[0] as string]: lr as Batch };
+      else names.forEach((name, i) => (given[name] = each?.[i] as Batch));
       const wrong = Object.keys(given).filter((name) => !names.includes(name));
       this.#refuse(wrong.length > 0, `there is no ${some(wrong)} among the step's numbers: write {${how}}`);
     }
@@ -250,26 +247,37 @@ export class Trainer {
     return new Map(this.manifest.state.map(({ name }) => [name, named.get(name) as Value]));
   }
 
-  /** Make `tensors` the state: all of them or, if anything is wrong with one, none. */
-  #put(tensors: ReadonlyMap<string, Value>, strict: boolean): void {
-    const known = new Set(this.manifest.state.map(({ name }) => name));
+  /** Raise unless all parameters are there, of each other kind all or none, and nothing else. */
+  #refuseNames(tensors: ReadonlyMap<string, Value>): void {
+    const known = new Map(this.manifest.state.map(({ name, kind }) => [name, kind]));
+    const kinds = new Set<StateKind>(["parameter"]);
+    for (const name of tensors.keys()) kinds.add(known.get(name) ?? "parameter");
+    const missing = this.manifest.state.filter(({ name, kind }) => kinds.has(kind) && !tensors.has(name));
     const strange = [...tensors.keys()].filter((name) => !known.has(name));
-    const loose = "; to take those that fit, write restore(file, {strict: false})";
-    this.#refuse(strict && strange.length > 0, `the state has no ${some(strange)}${loose}`);
-    const next = new Map(this.manifest.tensors.map((carried) => [carried.input, this.#assembled(carried, tensors, loose)]));
+    const parts = [
+      ...(missing.length ? [`lacks ${some(missing.map(({ name }) => name))}`] : []),
+      ...(strange.length ? [`has ${some(strange)}, which the state has not`] : []),
+    ];
+    const hint = "to take those that fit, and leave the others as they are, write restore(file, {strict: false})";
+    this.#refuse(parts.length > 0, `the file ${parts.join(", and ")}; ${hint}`);
+  }
+
+  /** Make `tensors` the state: all of them or, if anything is wrong with one, none. */
+  #put(tensors: ReadonlyMap<string, Value>): void {
+    const next = new Map(this.manifest.tensors.map((carried) => [carried.input, this.#assembled(carried, tensors)]));
     for (const tensor of this.#state.values()) if (tensor.location !== "cpu") tensor.dispose();
     this.#state = next;
     this.#gradients = undefined;
     this.#steps = 0;
   }
 
-  #assembled(carried: CarriedSpec, tensors: ReadonlyMap<string, Value>, loose: string): Tensor {
+  #assembled(carried: CarriedSpec, tensors: ReadonlyMap<string, Value>): Tensor {
     const dtype = asDtype(carried.dtype, carried.input);
     const flat = zeros(dtype, count(carried.shape));
     for (const { name, offset } of carried.holds) {
       const spec = this.#spec(name);
       const value = tensors.get(name);
-      if (!value) throw new TypeError(`${this.#name()}: the file has no ${name}${loose}`);
+      if (!value) throw new TypeError(`${this.#name()}: the file of its state has no ${name}`);
       const fits = value.dtype === spec.dtype && String(value.shape) === String(spec.shape);
       this.#refuse(
         !fits,

@@ -60,7 +60,7 @@ def hardsigmoid(input: Tensor) -> Tensor:
 
 def _hardsigmoid_backward_kernel(grad: Tensor, input: Tensor) -> Tensor:
     if grad.dtype is torch.float64:
-        return hardsigmoid_backward.formula(grad, input)  # type: ignore[attr-defined]
+        return NotImplemented
     return _hardsigmoid_backward(grad, input)
 
 
@@ -101,7 +101,7 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 def _hardshrink_backward_kernel(grad: Tensor, output: Tensor, lambd: float) -> Tensor:
     if type(grad) is not Tensor:  # while it is traced: the kernel knows no shape with symbols in it (PyTorch 2.13)
-        return hardshrink_backward.formula(grad, output, lambd)  # type: ignore[attr-defined]
+        return NotImplemented
     return _hardshrink_backward(grad, output, lambd)
 
 

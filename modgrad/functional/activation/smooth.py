@@ -80,7 +80,7 @@ def _logsigmoid_backward_kernel(grad: Tensor, input: Tensor) -> Tensor:
     if (
         grad.is_cpu
     ):  # where the kernel asks for e^-|x| besides: to keep that takes memory, to compute it all of its gain
-        return logsigmoid_backward.formula(grad, input)  # type: ignore[attr-defined]
+        return NotImplemented
     return aten.log_sigmoid_backward(grad, input, grad.new_empty(0))
 
 

@@ -33,7 +33,7 @@ def _batch_norm_kernel(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     if input.numel() == 0:  # which the kernel refuses
-        return batch_norm.formula(input, weight, bias, eps)  # type: ignore[attr-defined]
+        return NotImplemented
     like = input if weight is None else weight
     mean, variance = like.new_zeros(input.shape[1]), like.new_ones(input.shape[1])
     # With a momentum of 1 the kernel leaves this batch's statistics where it would update the running ones.
@@ -67,7 +67,7 @@ def _batch_norm_backward_kernel(
     wanted: Sequence[bool] = ALL,
 ) -> Wanted:
     if input.numel() == 0:
-        return batch_norm_backward.formula(grad, input, mean, scale, weight, wanted)  # type: ignore[attr-defined]
+        return NotImplemented
     # With the batch's own statistics eps is within the scale.
     return _asked(_backward(grad, input, weight, None, None, mean, scale, True, 0.0, list(wanted)), wanted)
 
@@ -119,9 +119,7 @@ def _batch_norm_apply_backward_kernel(
     wanted: Sequence[bool] = ALL,
 ) -> Wanted:
     if input is None or input.numel() == 0:  # without values the kernel dies
-        return batch_norm_apply_backward.formula(  # type: ignore[attr-defined]
-            grad, input, mean, variance, weight, eps, wanted
-        )
+        return NotImplemented
     return _asked(_backward(grad, input, weight, mean, variance, None, None, False, eps, list(wanted)), wanted)
 
 

@@ -72,7 +72,7 @@ def gru_cell_backward(grad_hidden: Tensor, gates: Tensor, y_n: Tensor, hidden: T
 def _gru_loop(input: Tensor, first: States, weights: Weights, order: Order = FORWARD) -> Layer:
     """The formula with few operations for each step, in place in what is kept: scores become gates."""
     if not can_loop(input):
-        return gru.formula(input, first, weights, order)  # type: ignore[attr-defined]
+        return NotImplemented
     size = first[0].shape[-1]
     kept = linear(input, weights.weight_ih, weights.bias_ih)
     of_candidate, output = (input.new_empty(*input.shape[:-1], size) for _ in range(2))
@@ -93,7 +93,7 @@ def _gru_backward_loop(
 ) -> LayerGradients:
     """The formula, with what a step multiplies by made for all steps beforehand."""
     if not can_loop(layer.output):
-        return gru_backward.formula(grad, grad_last, given, layer, wanted)  # type: ignore[attr-defined]
+        return NotImplemented
     _, first, weights, order = given
     kept, y_n = layer.kept
     r, z, n = kept.chunk(3, -1)

@@ -158,7 +158,7 @@ def _lstm_kernel(input: Tensor, first: States, weights: Weights, order: Order = 
         return onednn.lstm(input, first, weights, order)
     if can_loop(input):
         return _lstm_loop(input, first, weights, order)
-    return lstm.formula(input, first, weights, order)  # type: ignore[attr-defined]
+    return NotImplemented
 
 
 @kernel(_lstm_kernel)
@@ -187,8 +187,7 @@ def _lstm_backward_kernel(
 ) -> LayerGradients:
     if onednn.kept_by_it(layer):
         return onednn.lstm_backward(grad, grad_last, given, layer)
-    way = _lstm_backward_loop if can_loop(layer.output) else lstm_backward.formula  # type: ignore[attr-defined]
-    return way(grad, grad_last, given, layer, wanted)
+    return _lstm_backward_loop(grad, grad_last, given, layer, wanted) if can_loop(layer.output) else NotImplemented
 
 
 @kernel(_lstm_backward_kernel)

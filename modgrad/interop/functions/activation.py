@@ -11,58 +11,36 @@ import torch.nn.functional as F
 from modgrad import functional, nn
 from modgrad.graph.dispatch import operator
 from modgrad.graph.mode import mode
-from modgrad.interop.functions.in_place import out_of_place
+from modgrad.interop.functions.table import of_layer
 
 _F: Any = F
 
-# function -> the layer that it is, whose arguments are those of the function, in order, with the same defaults
-for _function, _layer in {
-    _F.celu: nn.CELU,
-    _F.elu: nn.ELU,
-    _F.glu: nn.GLU,
-    _F.hardsigmoid: nn.Hardsigmoid,
-    _F.hardswish: nn.Hardswish,
-    _F.leaky_relu: nn.LeakyReLU,
-    _F.logsigmoid: nn.LogSigmoid,
-    _F.mish: nn.Mish,
-    _F.relu: nn.ReLU,
-    _F.relu6: nn.ReLU6,
-    _F.selu: nn.SELU,
-    _F.sigmoid: nn.Sigmoid,
-    _F.silu: nn.SiLU,
-    _F.softplus: nn.Softplus,
-    _F.softshrink: nn.Softshrink,
-    _F.softsign: nn.Softsign,
-    _F.tanh: nn.Tanh,
-    _F.tanhshrink: nn.Tanhshrink,
-    _F.threshold: nn.Threshold,
+for _layer, _function in {
+    nn.CELU: F.celu,
+    nn.ELU: F.elu,
+    nn.GLU: F.glu,
+    nn.Hardsigmoid: F.hardsigmoid,
+    nn.Hardswish: F.hardswish,
+    nn.Hardtanh: F.hardtanh,
+    nn.LeakyReLU: F.leaky_relu,
+    nn.Mish: F.mish,
+    nn.ReLU: F.relu,
+    nn.ReLU6: F.relu6,
+    nn.RReLU: F.rrelu,
+    nn.SELU: F.selu,
+    nn.Sigmoid: F.sigmoid,
+    nn.SiLU: F.silu,
+    nn.Softsign: F.softsign,
+    nn.Tanh: F.tanh,
+    nn.Tanhshrink: F.tanhshrink,
+    nn.Threshold: F.threshold,
 }.items():
+    of_layer(_layer, _function)
 
-    def _of_layer(name: str, layer: Any) -> Callable[..., Any]:
-        def run(input: Any, *options: Any, **named: Any) -> Any:
-            made = layer(*options, **named)
-            return made(out_of_place(name, getattr(made, "inplace", False), input))
-
-        return run
-
-    operator(_function)(_of_layer(_function.__name__.removeprefix("_"), _layer))
-
-
-@operator(F.hardtanh)
-def _hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
-    return nn.Hardtanh(min_val, max_val)(out_of_place("hardtanh", inplace, input))
-
-
-@operator(F.rrelu)
-def _rrelu(
-    input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
-) -> Any:
-    return nn.RReLU(lower, upper).train(training)(out_of_place("rrelu", inplace, input))
-
-
-@operator(F.gelu)
-def _gelu(input: Any, *, approximate: str = "none") -> Any:
-    return nn.GELU(approximate)(input)
+of_layer(nn.GELU, F.gelu, like="input approximate")
+of_layer(nn.LogSigmoid, _F.logsigmoid, like="input")
+of_layer(nn.Softplus, _F.softplus, like="input beta threshold")
+of_layer(nn.Softshrink, _F.softshrink, like="input lambd")
 
 
 def _along_dim(layer: Any) -> Callable[..., Any]:

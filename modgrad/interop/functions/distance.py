@@ -8,16 +8,10 @@ import torch.nn.functional as F
 
 from modgrad import nn
 from modgrad.graph.dispatch import operator
+from modgrad.interop.functions.table import of_layer
 
-
-@operator(F.pairwise_distance)
-def _pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
-    return nn.PairwiseDistance(p, eps, keepdim)(x1, x2)
-
-
-@operator(F.cosine_similarity)
-def _cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
-    return nn.CosineSimilarity(dim, eps)(x1, x2)
+of_layer(nn.PairwiseDistance, F.pairwise_distance, like="x1 x2 p eps keepdim")
+of_layer(nn.CosineSimilarity, F.cosine_similarity, like="x1 x2 dim eps")
 
 
 @operator(F.bilinear)

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from modgrad import nn
 from modgrad.graph.call import is_parameter
 from modgrad.graph.dispatch import operator
+from modgrad.interop.functions.table import of_layer
 from modgrad.nn.normalization.base import Normalization
 from modgrad.nn.normalization.running import BatchNorm, InstanceNorm, WithRunningStatistics
-from modgrad.nn.operators.normalize import normalize
+from modgrad.nn.operators.normalization import normalize
 
 
 def _weighed(layer: Normalization, input: Any, weight: Any, bias: Any, shape: Any) -> Any:
@@ -94,9 +95,7 @@ def _rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float 
     return _weighed(layer, input, weight, None, layer.normalized_shape)
 
 
-@operator(F.local_response_norm)
-def _local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
-    return nn.LocalResponseNorm(size, alpha, beta, k)(input)
+of_layer(nn.LocalResponseNorm, F.local_response_norm)
 
 
 @operator(F.normalize)

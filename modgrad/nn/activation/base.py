@@ -32,6 +32,14 @@ class _Elementwise(Primitive):
         return ", ".join(shown + ["inplace=True"] * getattr(self, "inplace", False))
 
 
+class InPlace(_Elementwise):
+    """`inplace` is its only argument."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+
 class OfOutput(_Elementwise):
     """Its derivative is told by its output, which is all that is kept: often the next layer keeps it too."""
 

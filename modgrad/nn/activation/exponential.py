@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modgrad import functional
-from modgrad.nn.activation.base import OfInput, WithOptions
+from modgrad.nn.activation.base import InPlace, OfInput, WithOptions
 
 __all__ = ["CELU", "ELU", "SELU"]
 
@@ -36,13 +36,9 @@ class CELU(WithOptions):
         self.alpha, self.inplace = alpha, inplace
 
 
-class SELU(OfInput):
+class SELU(InPlace, OfInput):
     """y = scale x where x > 0, else scale alpha (e^x - 1), with the alpha and scale that keep mean 0 and variance 1."""
 
     function = staticmethod(functional.selu)
     derivative = staticmethod(functional.selu_backward)
     derivative_ = staticmethod(functional.selu_backward_)
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace

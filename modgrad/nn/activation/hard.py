@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from modgrad import functional
-from modgrad.nn.activation.base import OfInput, OfOutput, WithOptions
+from modgrad.nn.activation.base import InPlace, OfInput, OfOutput, WithOptions
 
 __all__ = ["Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "ReLU6", "Softshrink"]
 
@@ -55,30 +55,22 @@ class ReLU6(Hardtanh):
         return "inplace=True" * self.inplace
 
 
-class Hardsigmoid(OfInput):
+class Hardsigmoid(InPlace, OfInput):
     """y = min(max(x + 3, 0), 6) / 6."""
 
     function = staticmethod(functional.hardsigmoid)
     derivative = staticmethod(functional.hardsigmoid_backward)
     derivative_ = staticmethod(functional.hardsigmoid_backward_)
 
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
     def extra_repr(self) -> str:
         return ""
 
 
-class Hardswish(OfInput):
+class Hardswish(InPlace, OfInput):
     """y = x min(max(x + 3, 0), 6) / 6."""
 
     function = staticmethod(functional.hardswish)
     derivative = staticmethod(functional.hardswish_backward)
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
 
     def extra_repr(self) -> str:
         return ""

@@ -10,21 +10,17 @@ from torch import Tensor
 from modgrad import functional
 from modgrad.graph import Parameter, Primitive
 from modgrad.graph.mode import mode
-from modgrad.nn.activation.base import OfOutput, WithOptions
+from modgrad.nn.activation.base import InPlace, OfOutput, WithOptions
 
 __all__ = ["LeakyReLU", "PReLU", "RReLU", "ReLU", "Threshold"]
 
 
-class ReLU(OfOutput):
+class ReLU(InPlace, OfOutput):
     """y = max(x, 0). `inplace` is taken for PyTorch's sake and has no effect: a Variable is never changed in place."""
 
     function = staticmethod(functional.relu)
     derivative = staticmethod(functional.relu_backward)
     derivative_ = staticmethod(functional.relu_backward_)
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
 
 
 class Threshold(WithOptions):

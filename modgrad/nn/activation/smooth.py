@@ -8,7 +8,7 @@ from torch import Tensor
 
 from modgrad import functional
 from modgrad.graph import Call, Primitive
-from modgrad.nn.activation.base import OfInput, OfOutput, WithOptions
+from modgrad.nn.activation.base import InPlace, OfInput, OfOutput, WithOptions
 
 __all__ = [
     "GELU",
@@ -61,27 +61,19 @@ class Softplus(WithOptions):
         self.beta, self.threshold = beta, threshold
 
 
-class SiLU(OfInput):
+class SiLU(InPlace, OfInput):
     """y = x sigmoid(x), called swish too."""
 
     function = staticmethod(functional.silu)
     derivative = staticmethod(functional.silu_backward)
     derivative_ = staticmethod(functional.silu_backward_)
 
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
 
-
-class Mish(OfInput):
+class Mish(InPlace, OfInput):
     """y = x tanh(ln(1 + e^x))."""
 
     function = staticmethod(functional.mish)
     derivative = staticmethod(functional.mish_backward)
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
 
 
 class Softsign(OfInput):

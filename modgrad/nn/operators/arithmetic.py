@@ -10,7 +10,7 @@ from torch import Tensor
 from modgrad import functional
 from modgrad.graph import Primitive
 from modgrad.graph.dispatch import on_plain_values, operator
-from modgrad.nn.operators.base import fitted, form
+from modgrad.nn.broadcasting import fitted, form
 
 _T: Any = Tensor
 

@@ -10,23 +10,11 @@ from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import Any, ClassVar, NamedTuple
 
-import torch
 from torch import Tensor
 
 from modgrad import functional
 from modgrad.graph import Primitive
-
-
-def form(x: Any) -> tuple[torch.Size, torch.dtype] | None:
-    return (x.shape, x.dtype) if isinstance(x, Tensor) else None
-
-
-def fitted(grad: Tensor, form: Any) -> Tensor:
-    """A gradient of the output's shape and dtype, brought to an input's."""
-    shape, dtype = form
-    if grad.dim() != len(shape) or grad.shape != shape:  # in this order: a free batch size is compared with no number
-        grad = functional.sum_to_shape(grad, shape)
-    return grad if grad.dtype == dtype else grad.to(dtype)
+from modgrad.nn.broadcasting import fitted, form
 
 
 class Unary(Primitive):
@@ -100,11 +88,11 @@ class Formula(Primitive):
         known = {self._arguments[p]: value for p, value in zip(positions, call.saved, strict=False)}
         known["output"] = call.saved[len(positions)]
         found: list[Tensor | None] = [None] * len(call.sources)
-        for wants, derivative, form in zip(wanted, self.derivatives, call.forms, strict=True):
+        for wants, derivative, own in zip(wanted, self.derivatives, call.forms, strict=True):
             if wants:
-                known[self._arguments[derivative.position] + "_shape"] = form[0]
+                known[self._arguments[derivative.position] + "_shape"] = own[0]
                 result = derivative.function(grad, *[known[name] for name in derivative.reads])
-                found[derivative.position] = fitted(result, form)
+                found[derivative.position] = fitted(result, own)
         return tuple(found)
 
     @classmethod

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from modgrad import functional
 from modgrad.graph.dispatch import operator
-from modgrad.nn.arguments import one_for_each
-from modgrad.nn.convolution import SPACE, Convolving, Pads, named, padded_first
+from modgrad.nn.arguments import SIDES, sizes
+from modgrad.nn.convolution import Convolving, Pads, named, padded_first
 
 _torch: Any = torch
 
@@ -54,8 +54,8 @@ class _Function(Convolving):
         if input.dim() not in (n + 1, n + 2):
             return ValueError(
                 f"{type(self).__name__} was given an input of shape {tuple(input.shape)} and a weight of shape "
-                f"{tuple(weight.shape)}: expected an input (N, C, {SPACE[n]}) or (C, {SPACE[n]}) and a weight "
-                + self.of_weight.format(kernel="kernel " + SPACE[n])
+                f"{tuple(weight.shape)}: expected an input (N, C, {SIDES[n]}) or (C, {SIDES[n]}) and a weight "
+                + self.of_weight.format(kernel="kernel " + SIDES[n])
             )
         return None
 
@@ -98,11 +98,11 @@ def _convolution(n: int) -> Callable[..., Any]:
         groups: int = 1,
     ) -> Any:
         _check_weight(who, weight, n)
-        stride, dilation = _numbers(stride, n), _numbers(dilation, n)
+        stride, dilation = sizes(stride, n, f"{who}(stride)"), sizes(dilation, n, f"{who}(dilation)")
         pads: Pads = None
         if isinstance(padding, str):
             padding, pads = padded_first(who, padding, weight.shape[2:], stride, dilation)
-        return _CONVOLUTION(input, weight, bias, (stride, _numbers(padding, n), dilation, groups), pads)
+        return _CONVOLUTION(input, weight, bias, (stride, sizes(padding, n, f"{who}(padding)"), dilation, groups), pads)
 
     return convolution
 
@@ -121,17 +121,11 @@ def _transposed(n: int) -> Callable[..., Any]:
         dilation: Any = 1,
     ) -> Any:
         _check_weight(who, weight, n)
-        stride, padding, dilation, output_padding = (
-            _numbers(x, n) for x in (stride, padding, dilation, output_padding)
-        )
+        named = {"stride": stride, "padding": padding, "dilation": dilation, "output_padding": output_padding}
+        stride, padding, dilation, output_padding = (sizes(x, n, f"{who}({k})") for k, x in named.items())
         return _TRANSPOSED(input, weight, bias, (stride, padding, dilation, groups, output_padding))
 
     return transposed_convolution
-
-
-def _numbers(value: Any, n: int) -> tuple[int, ...]:
-    """As PyTorch's functions take them: a sequence of one number stands for all dimensions too."""
-    return one_for_each(value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value, n)
 
 
 for _n in (1, 2, 3):

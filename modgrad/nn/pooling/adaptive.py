@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from modgrad import functional
-from modgrad.nn.pooling.base import Pooling, sizes
+from modgrad.nn.arguments import sizes
+from modgrad.nn.pooling.base import Pooling
 
 __all__ = [
     "AdaptiveAvgPool1d",

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from modgrad import functional
-from modgrad.nn.pooling.base import Pooling, Sizes, sizes
+from modgrad.nn.arguments import sizes
+from modgrad.nn.pooling.base import Pooling, Sizes, step
 
 __all__ = ["AvgPool1d", "AvgPool2d", "AvgPool3d"]
 
@@ -30,7 +31,7 @@ class AvgPool(Pooling):
     ) -> None:
         super().__init__()
         self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
+        self.stride = step(stride, kernel_size)
         self.padding, self.ceil_mode, self.count_include_pad = padding, ceil_mode, count_include_pad
         self.divisor_override = divisor_override
         self._settle()
@@ -80,7 +81,7 @@ class AvgPool1d(AvgPool):
     ) -> None:
         super().__init__(
             sizes(kernel_size, 1, "AvgPool1d(kernel_size)"),
-            None if stride is None else sizes(stride, 1, "AvgPool1d(stride)"),
+            sizes(step(stride, kernel_size), 1, "AvgPool1d(stride)"),
             sizes(padding, 1, "AvgPool1d(padding)"),
             ceil_mode,
             count_include_pad,

@@ -1,4 +1,4 @@
-"""What pooling layers share: sizes for each dimension, the check of an input's shape, errors that name the layer."""
+"""What pooling layers share: the check of an input's shape, errors that name the layer."""
 
 from __future__ import annotations
 
@@ -8,22 +8,17 @@ from typing import Any, ClassVar, TypeVar
 from torch import Tensor
 
 from modgrad.graph import Primitive
+from modgrad.nn.arguments import SIDES, sizes
 
 __all__: list[str] = []
 
 R = TypeVar("R")
 Sizes = int | Sequence[int]
-SIDES = {1: "L", 2: "H, W", 3: "D, H, W"}
 
 
-def sizes(value: Any, dims: int, name: str) -> tuple[Any, ...]:
-    """One number for all dimensions, or one for each."""
-    several = tuple(value) if isinstance(value, Sequence) else (value,)
-    if len(several) == 1:
-        several *= dims
-    if len(several) != dims:
-        raise ValueError(f"{name}: expected a number, or {dims} of them for ({SIDES[dims]}), got {value!r}")
-    return several
+def step(stride: Any, kernel_size: Any) -> Any:
+    """The stride of windows; their size, if none is given, or an empty list, as PyTorch's own functions have it."""
+    return kernel_size if stride is None or (isinstance(stride, (list, tuple)) and not stride) else stride
 
 
 class Pooling(Primitive):

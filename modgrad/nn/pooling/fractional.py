@@ -10,7 +10,8 @@ from torch import Tensor
 from modgrad import functional
 from modgrad.graph import Buffer
 from modgrad.graph.mode import mode
-from modgrad.nn.pooling.base import Pooling, Sizes, sizes
+from modgrad.nn.arguments import sizes
+from modgrad.nn.pooling.base import Pooling, Sizes
 
 __all__ = ["FractionalMaxPool2d", "FractionalMaxPool3d"]
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from modgrad import functional
 from modgrad.graph.errors import describe
-from modgrad.nn.pooling.base import SIDES, Pooling, Sizes, sizes
+from modgrad.nn.arguments import SIDES, sizes
+from modgrad.nn.pooling.base import Pooling, Sizes, step
 
 __all__ = ["MaxPool1d", "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d"]
 
@@ -32,7 +33,7 @@ class MaxPool(Pooling):
     ) -> None:
         super().__init__()
         self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
+        self.stride = step(stride, kernel_size)
         self.padding, self.dilation = padding, dilation
         self.return_indices, self.ceil_mode = return_indices, ceil_mode
         self._settle()

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from modgrad import functional
 from modgrad.graph import Module
-from modgrad.nn.pooling.base import Pooling, Sizes, sizes
+from modgrad.nn.arguments import sizes
+from modgrad.nn.pooling.base import Pooling, Sizes
 from modgrad.nn.pooling.max import MaxPool, MaxPool1d, MaxPool2d, MaxPool3d
 
 __all__ = ["LPPool1d", "LPPool2d", "LPPool3d"]

@@ -1,0 +1,224 @@
+"""OnnxTrainer: an exported training step, run with numpy and onnxruntime. Nothing here imports PyTorch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modgrad.export import tensors
+from modgrad.export.arrays import Array, batch_of, numbers_of, value_of
+from modgrad.export.manifest import Manifest
+
+__all__ = ["OnnxTrainer"]
+
+Source = str | os.PathLike[str] | Mapping[str, Any]
+
+
+class OnnxTrainer:
+    """Trains what `TrainingStep.export_onnx` wrote: `loss = trainer.step(x, y)`.
+
+    path: of the step's .onnx file; the files that were written with it lie beside it.
+    state: to start from, a .safetensors file or arrays by name, taken as by `load`; None is the state at export.
+    threads: that onnxruntime works with. None: one for each core. For small models 1 is fastest.
+
+    The state is never copied: a step reads it from one set of buffers and writes it to another, and the next step goes
+    back. Not to be used from several threads at once.   Raises FileNotFoundError, and ValueError for files that do
+    not belong together.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], state: Source | None = None, threads: int | None = None) -> None:
+        if threads is not None and not (isinstance(threads, int) and threads >= 1):
+            raise ValueError(f"OnnxTrainer(threads={threads!r}): expected a number from 1 up, or None")
+        self.manifest = Manifest.read(path)
+        self._threads = threads
+        self._session = _session(self.manifest.step, threads)
+        _look_through(self.manifest, self._session)
+        self._predict_session: Any = None
+        changed = [tensor for tensor in self.manifest.tensors if tensor.output is not None]
+        self._now = {tensor.name: np.zeros(tensor.sizes(), tensor.dtype) for tensor in self.manifest.tensors}
+        self._next = {**self._now, **{tensor.name: np.zeros(tensor.sizes(), tensor.dtype) for tensor in changed}}
+        outputs = [self.manifest.loss, *self.manifest.gradients.values()]
+        self._outputs = {port.name: np.zeros(port.sizes(), port.dtype) for port in outputs if port.is_fixed}
+        self._free = [port for port in outputs if not port.is_fixed]  # as long as there are steps in a call
+        self._bindings = [self._bound(self._now, self._next), self._bound(self._next, self._now)]
+        self.assign(tensors.read(self.manifest.state))
+        if state is not None:
+            self.load(state) if isinstance(state, (str, os.PathLike)) else self.assign(state)
+
+    def step(self, *batch: Any, lr: Any = None) -> Any:
+        """Train on one batch, `step(x, y)`. Returns its loss, from before the update, as a float.
+
+        batch: the model's inputs and then the criterion's target, arrays of the shapes and dtypes in `manifest.batch`.
+            Where the export was of steps="scan", several batches are stacked in each, (steps, batch, ...), one step is
+            taken with each in turn, and the losses come as an array, (steps,).
+        lr: the learning rate of this call; None is the one at export. One for each group of the optimizer if it has
+            several; with stacked batches each may be an array, (steps,).
+
+        An array of another shape or dtype is refused: integers are taken in any integer dtype, floats in no wider one.
+        After any error the state is what it was before.
+        """
+        manifest = self.manifest
+        feeds, sizes = batch_of(manifest.batch, batch, "step")
+        feeds |= numbers_of(manifest.numbers, lr, sizes["steps"] if manifest.scan else None)
+        binding = self._bindings[0]
+        for name, array in feeds.items():
+            binding.bind_cpu_input(name, array)
+        for port in self._free:
+            self._outputs[port.name] = np.empty(port.sizes(sizes), port.dtype)
+            binding.bind_ortvalue_output(port.name, _ort_value(self._outputs[port.name]))
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:
+            raise RuntimeError(f"step failed, and the state is as it was before. onnxruntime says: {error}") from error
+        self._bindings.reverse()
+        self._now, self._next = self._next, self._now
+        loss = self._outputs[manifest.loss.name]
+        return loss.copy() if loss.ndim else loss.item()
+
+    def predict(self, *inputs: Any) -> Any:
+        """What the model gives for `predict(x)`, in evaluation mode, with the state as it is now.
+
+        An array; a tuple of them where the model has several outputs.
+        """
+        manifest = self.manifest
+        feeds, _ = batch_of(manifest.predict_batch, inputs, "predict")
+        if self._predict_session is None:
+            self._predict_session = _session(manifest.predict, self._threads)
+        binding = self._predict_session.io_binding()
+        for name in manifest.predict_state:
+            binding.bind_cpu_input(name, self._now[name])
+        for name, array in feeds.items():
+            binding.bind_cpu_input(name, array)
+        for port in manifest.predictions:
+            binding.bind_output(port.name)
+        self._predict_session.run_with_iobinding(binding)
+        found = tuple(np.array(value.numpy()) for value in binding.get_outputs())
+        return found if len(found) > 1 else found[0]
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """Copies of all tensors of the state by name: parameters, buffers, the optimizer's, the seed of masks."""
+        return {name: view.copy() for name, view in self._views().items()}
+
+    @property
+    def gradients(self) -> dict[str, Array]:
+        """Copies of the gradients of the last step by the parameters' names, if the export was of gradients=True."""
+        if not self.manifest.gradients:
+            raise RuntimeError("the step gives no gradients out: export it with step.export_onnx(..., gradients=True)")
+        return {name: self._outputs[port.name].copy() for name, port in self.manifest.gradients.items()}
+
+    def assign(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """Take over arrays by name. All parameters must be there, and of every other kind of state all or nothing.
+
+        So the weights of a model alone leave the optimizer's state as it is. strict=False: what is missing stays as it
+        is, and what has another name is left out. A tensor of a dtype that the step's does not hold is refused.
+        After any error the state is what it was before.
+        """
+        self._assign(state, strict, "assign")
+
+    def load(self, path: str | os.PathLike[str], strict: bool = True) -> None:
+        """Take over the tensors of a .safetensors file, as `assign` does.
+
+        Such are written by `save`, by `modgrad.save(model.state_dict(), path)`, and by any program that stores a model
+        of these parameter names.
+        """
+        self._assign(tensors.read(path), strict, str(path))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the state to a .safetensors file, whole or not at all. `modgrad.load` gives its tensors by name."""
+        tensors.write(self._views(), path)
+
+    def __repr__(self) -> str:
+        manifest = self.manifest
+        count = sum(named.size for named in manifest.named.values() if named.kind == "parameter")
+        return f"OnnxTrainer({manifest.step.name}: {manifest.model} of {count:,} parameters, {manifest.optimizer})"
+
+    def _assign(self, state: Mapping[str, Any], strict: bool, where: str) -> None:
+        known = self.manifest.named
+        if strict:
+            _check_names(known, state, where)
+        values = {name: value_of(known[name], value, where) for name, value in state.items() if name in known}
+        views = self._views()
+        for name, value in values.items():
+            views[name][...] = value
+
+    def _views(self) -> dict[str, Array]:
+        """The named tensors, where they lie in the buffers."""
+        named, found = self.manifest.named, {}
+        for tensor in self.manifest.tensors:
+            flat = self._now[tensor.name].reshape(-1)
+            for name, offset in tensor.holds:
+                found[name] = flat[offset : offset + named[name].size].reshape(named[name].sizes())
+        return {name: found[name] for name in named}
+
+    def _bound(self, before: Mapping[str, Array], after: Mapping[str, Array]) -> Any:
+        """A binding of the step from the buffers `before` to the buffers `after`."""
+        binding = self._session.io_binding()
+        for tensor in self.manifest.tensors:
+            binding.bind_ortvalue_input(tensor.name, _ort_value(before[tensor.name]))
+            if tensor.output is not None:
+                binding.bind_ortvalue_output(tensor.output, _ort_value(after[tensor.name]))
+        for name, buffer in self._outputs.items():
+            binding.bind_ortvalue_output(name, _ort_value(buffer))
+        return binding
+
+
+def _check_names(known: Mapping[str, Any], state: Mapping[str, Any], where: str) -> None:
+    """Raise unless all parameters are there, and of each other kind all or none."""
+    kinds = {known[name].kind for name in state if name in known} | {"parameter"}
+    missing = [name for name, named in known.items() if named.kind in kinds and name not in state]
+    strange = [name for name in state if name not in known]
+    if missing or strange:
+        parts = [f"{len(missing)} are missing, as {missing[0]!r}"] if missing else []
+        parts += [f"{len(strange)} are not of this step, as {strange[0]!r}"] if strange else []
+        raise ValueError(
+            f"{where}: of the tensors, {' and '.join(parts)}. With strict=False what is missing stays as it is, and "
+            "what is not of this step is left out"
+        )
+
+
+def _ort_value(array: Array) -> Any:
+    """The array's own memory, as onnxruntime wants to be told of it."""
+    return _onnxruntime().OrtValue.ortvalue_from_numpy(array)
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime  # noqa: PLC0415 (here, so that what else is in this package does without)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("OnnxTrainer needs onnxruntime: pip install onnxruntime", name=error.name) from error
+    return onnxruntime
+
+
+def _session(path: Path, threads: int | None) -> Any:
+    ort = _onnxruntime()
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}, which the manifest names")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors; they are raised too
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ValueError(f"{path}: onnxruntime {ort.__version__} does not take it: {error}") from error
+
+
+def _look_through(manifest: Manifest, session: Any) -> None:
+    """Raise unless the graph has the inputs and outputs that the manifest names."""
+    tensors_in = {port.name for port in (*manifest.tensors, *manifest.numbers, *manifest.batch)}
+    out = {manifest.loss.name, *(tensor.output for tensor in manifest.tensors if tensor.output is not None)}
+    out |= {port.name for port in manifest.gradients.values()}
+    for what, said, found in (
+        ("inputs", tensors_in, {port.name for port in session.get_inputs()}),
+        ("outputs", out, {port.name for port in session.get_outputs()}),
+    ):
+        if said != found:
+            raise ValueError(
+                f"{manifest.step} has other {what} than {manifest.path.name} says, as {sorted(said ^ found)[0]!r}: "
+                "they are of different exports"
+            )

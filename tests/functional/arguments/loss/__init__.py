@@ -1,0 +1,1 @@
+"""Arguments for functions of losses, by sub-family as in `modgrad/functional/loss`."""
