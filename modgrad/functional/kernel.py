@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -18,6 +18,7 @@ R = TypeVar("R")
 
 class _Bodies(threading.local):
     formulas = False
+    but: Collection[Any] = ()
 
 
 _bodies = _Bodies()
@@ -43,7 +44,7 @@ def kernel(fast: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R
     def pair(formula: Callable[P, R]) -> Callable[P, R]:
         @wraps(formula)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            if _contexts and _bodies.formulas:
+            if _contexts and _bodies.formulas and run not in _bodies.but:
                 return formula(*args, **kwargs)
             answer = fast(*args, **kwargs)
             return formula(*args, **kwargs) if answer is NotImplemented else answer
@@ -63,7 +64,7 @@ def in_place(backward: Callable[..., Tensor], fast: Callable[..., Any]) -> Calla
     fast = direct(fast)
 
     def run(grad: Tensor, *rest: Any) -> Tensor:
-        if _contexts and _bodies.formulas:
+        if _contexts and _bodies.formulas and backward not in _bodies.but:
             return grad.copy_(backward(grad, *rest))
         fast(grad, *rest, grad_input=grad)
         return grad
@@ -74,16 +75,20 @@ def in_place(backward: Callable[..., Tensor], fast: Callable[..., Any]) -> Calla
 
 
 @contextmanager
-def formulas() -> Iterator[None]:
-    """Inside, every function runs its formula: for learning, for checking, and for exporters without the kernels."""
+def formulas(but: Collection[Any] = ()) -> Iterator[None]:
+    """Inside, every function runs its formula: for learning, for checking, and for exporters without the kernels.
+
+    but: functions that run their kernels all the same.
+    """
     global _contexts  # noqa: PLW0603
-    before, _bodies.formulas = _bodies.formulas, True
+    before = _bodies.formulas, _bodies.but
+    _bodies.formulas, _bodies.but = True, but
     _contexts += 1
     try:
         yield
     finally:
         _contexts -= 1
-        _bodies.formulas = before
+        _bodies.formulas, _bodies.but = before
 
 
 def running_formulas() -> bool:

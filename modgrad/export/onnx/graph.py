@@ -59,6 +59,8 @@ class Graph:
         self._known: dict[Any, Any] = {}
         self._made = 0
         self.broadcasts: dict[str, Value] = {}  # by what was broadcast, what it was before
+        self.products: dict[str, tuple[Value, Value, dict[str, Any]]] = {}  # by result, those of matrices alone
+        self.sums: dict[str, tuple[int, Value]] = {}  # what is known of a value: its sum along a dimension, kept there
         self._nonnegative: set[str] = set()
         self._transposes: dict[str, Value] = {}
 

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from modgrad.export.onnx.lower import decompositions
 from modgrad.export.onnx.packing import PackedStep, Unit, packed, units, with_members
+from modgrad.functional import loss
 from modgrad.functional.kernel import formulas
 from modgrad.graph.mode import switched
 from modgrad.graph.tracing import Tracing, replaced
@@ -23,6 +24,9 @@ from modgrad.step.state import BUFFERS, PARAMETERS, SCHEDULE, State
 
 if TYPE_CHECKING:
     from modgrad.step.training import TrainingStep
+
+# Of these the kernels are lowered, in fewer operations than their formulas have.
+KERNELS = frozenset({loss.cross_entropy, loss.cross_entropy_grad_input, loss.nll_loss, loss.nll_loss_backward})
 
 
 def trained_by(step: TrainingStep) -> State:
@@ -37,7 +41,7 @@ def traced(step: TrainingStep, function: Callable[[Any, Any], Any], state: State
     """function(state, batch), a pure function, as a torch.export.ExportedProgram with a free batch size if possible."""
     free = {0: torch.export.Dim.AUTO}
     shapes = pytree.tree_map(lambda x: free if isinstance(x, Tensor) and x.dim() else None, batch)
-    with formulas(), locating(step.names()), exporting(step.names()):
+    with formulas(but=KERNELS), locating(step.names()), exporting(step.names()):
         exported = torch.export.export(
             Program(function),
             (state, _plain(batch)),

@@ -20,6 +20,9 @@ def _filled(value: Any) -> Any:
     return lambda on, *_, **__: filled(on, value)
 
 
+# Of what is only made to be written to, or asked for its shape, nobody sees the values.
+for _overload in (aten.empty.memory_format, aten.empty_like.default, aten.new_empty.default):
+    LOWERINGS[_overload] = _filled(0)
 for _packet in (aten.zeros, aten.zeros_like, aten.new_zeros):
     LOWERINGS[_packet.default] = _filled(0)
 for _packet in (aten.ones, aten.ones_like, aten.new_ones):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from modgrad.export.onnx.graph import Value
-from modgrad.export.onnx.lowering.table import BROADCASTING, LOWERINGS, Operation, lowers
+from modgrad.export.onnx.lowering.table import BROADCASTING, LOWERINGS, Operation, is_fixed, lowers, same_size
 
 aten: Any = torch.ops.aten
 
@@ -122,7 +122,26 @@ def expm1(on: Operation, x: Value) -> Value:
 
 @lowers(aten.add.Tensor, aten.add.Scalar)
 def add(on: Operation, a: Any, b: Any, alpha: Any = 1) -> Value:
+    if alpha == 1:
+        for position, (product, bias) in enumerate(((a, b), (b, a))):
+            if _is_lone_product(on, product, position) and _is_row(bias, product):
+                left, right, options = on.graph.products[product.name]
+                return on.op("Gemm", left, right, bias, **options)
     return _sum(on, "Add", a, b, alpha)
+
+
+def _is_lone_product(on: Operation, x: Any, position: int) -> bool:
+    """Whether this operand is a product of matrices that nobody else asks for, so that it can take a bias."""
+    if not isinstance(x, Value) or x.name not in on.graph.products:
+        return False
+    source: Any = on.node.args[position]
+    return len(source.users) == 1
+
+
+def _is_row(x: Any, like: Value) -> bool:
+    if not isinstance(x, Value) or x.dtype is not like.dtype or x.shape is None or like.shape is None:
+        return False
+    return len(x.shape) == 1 and is_fixed(x.shape[0]) and same_size(x.shape[0], like.shape[1])
 
 
 @lowers(aten.sub.Tensor, aten.sub.Scalar)

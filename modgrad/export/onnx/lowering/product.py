@@ -52,4 +52,7 @@ def product(on: Operation, a: Value, b: Value, bias: Value | None = None, beta: 
         "alpha": None if alpha == 1 else float(alpha),
         "beta": None if beta == 1 else float(beta),
     }
-    return on.op("Gemm", left or a, right or b, bias, **options)
+    result = on.op("Gemm", left or a, right or b, bias, **options)
+    if bias is None:
+        on.graph.products[result.name] = (left or a, right or b, options)
+    return result
