@@ -47,12 +47,12 @@ class Rule(NamedTuple):
     make: Callable[[Parameters], optim.Optimizer]
 
 
-def _hidden(*sizes: int, between: Callable[[int], Sequence[nn.Module]]) -> nn.Module:
+def _hidden(*sizes: int, between: Callable[[int], Sequence[nn.Module]], bias: bool = True) -> nn.Module:
     """Linear layers, from 2 inputs through hidden ones of `sizes` to 2 scores; `between(size)` after each of these."""
     layers: list[nn.Module] = []
     before = 2
     for size in sizes:
-        layers += [nn.Linear(before, size), *between(size)]
+        layers += [nn.Linear(before, size, bias), *between(size)]
         before = size
     return nn.Sequential(*layers, nn.Linear(before, 2))
 
@@ -76,7 +76,8 @@ POINTS = {
     "batchnorm": Offer(
         "With BatchNorm",
         "BatchNorm before each ReLU: trained by each batch's own mean and variance, tested by the running ones.",
-        lambda: _hidden(25, 25, 25, between=lambda size: [nn.BatchNorm1d(size), nn.ReLU()]),
+        # which has a bias of its own
+        lambda: _hidden(25, 25, 25, between=lambda size: [nn.BatchNorm1d(size), nn.ReLU()], bias=False),
     ),
     "dropout": Offer(
         "With dropout",

@@ -20,7 +20,8 @@ BATCH = 12
 
 
 def mlp() -> nn.Module:
-    return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
+    # No bias before BatchNorm: its gradient is rounding alone, which Adam would make steps of.
+    return nn.Sequential(nn.Linear(3, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
 
 
 def dropped() -> nn.Module:
