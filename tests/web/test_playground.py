@@ -5,7 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import subprocess
+import sys
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -114,6 +117,24 @@ def test_the_command(folder, monkeypatch, capsys):
     assert opened[0] in capsys.readouterr().out
     assert playground.main(["--port", "0", "--no-open"]) == 0
     assert len(opened) == 1
+
+
+@pytest.mark.thorough
+def test_a_wheel_brings_the_page(tmp_path, monkeypatch):
+    """With what `make playground` builds, though git leaves it alone."""
+    pytest.importorskip("hatchling", reason="hatchling, which builds the wheel, is not installed")
+    root = Path(__file__).parents[2]
+    marked = [name for name in ("index.html", "models/index.json") if (playground.PAGE / name).exists()]
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
+        cwd=root,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "modgrad/playground/server.py" in names
+    assert [name for name in marked if f"modgrad/playground/page/{name}" in names] == marked
 
 
 def test_the_page_in_chromium(node, serve, tmp_path):

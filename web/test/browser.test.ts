@@ -7,6 +7,8 @@
 
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -285,24 +287,28 @@ test("on a phone nothing is wider than the screen", async () => {
 });
 
 test("it works without its server, once loaded", async () => {
-  await page.goto(url);
-  await ready(page);
-  await page.evaluate(async () => void (await navigator.serviceWorker.ready));
-  await page.reload(); // through the service worker
-  await ready(page);
-  await context.setOffline(true);
-  try {
-    await page.reload();
-    await ready(page);
-    await page.click("#step");
-    await page.waitForFunction(() => document.getElementById("steps")?.textContent === "1");
-    await page.selectOption("#model", "tanh"); // was not looked at since the reload
-    await page.waitForFunction(() => /tanh/.test(document.getElementById("about-model")?.textContent ?? ""));
-    await page.click("nav a[href='#digits']");
-    await page.waitForFunction(() => /%/.test(document.getElementById("digit-error")?.textContent ?? ""));
-  } finally {
-    await context.setOffline(false);
-  }
+  // A server of its own, between here and the other one, which then stops.
+  const between = createServer(async (request, response) => {
+    const answer = await fetch(new URL(request.url ?? "", url));
+    response.writeHead(answer.status, { "content-type": answer.headers.get("content-type") ?? "" });
+    response.end(Buffer.from(await answer.arrayBuffer()));
+  }).listen(0, "127.0.0.1");
+  await new Promise((resolve) => between.once("listening", resolve));
+  const alone = await context.newPage();
+  await alone.goto(`http://127.0.0.1:${(between.address() as AddressInfo).port}/`);
+  await ready(alone);
+  await alone.evaluate(async () => void (await navigator.serviceWorker.ready));
+  between.close();
+  between.closeAllConnections();
+  await alone.reload();
+  await ready(alone);
+  await alone.click("#step");
+  await alone.waitForFunction(() => document.getElementById("steps")?.textContent === "1");
+  await alone.selectOption("#model", "tanh"); // was not looked at before
+  await alone.waitForFunction(() => /tanh/.test(document.getElementById("about-model")?.textContent ?? ""));
+  await alone.click("nav a[href='#digits']");
+  await alone.waitForFunction(() => /%/.test(document.getElementById("digit-error")?.textContent ?? ""));
+  await alone.close();
 });
 
 test("nothing went wrong on the way", () => {
