@@ -15,6 +15,13 @@ WEB = Path(__file__).parents[2] / "web"
 
 
 @pytest.fixture(scope="session")
+def chromium(node) -> None:
+    """Skips where there is no browser; web/test.sh says so at the end."""
+    if not Path(os.environ.get("CHROMIUM", "/usr/bin/chromium")).exists():
+        pytest.skip("LEFT OUT, for there is no Chromium: apt-get install chromium, or CHROMIUM=<path>")
+
+
+@pytest.fixture(scope="session")
 def node() -> Callable[..., str]:
     """Runs web/test/run.mjs with the names of tests, in an environment; what it prints. It fails where they fail."""
     if "MODGRAD_WEB" not in os.environ:

@@ -100,6 +100,11 @@ def test_the_package_in_node(node, fixtures: Path) -> None:
         )
 
 
+def test_the_package_on_webgpu(node, chromium, fixtures: Path) -> None:
+    """In Chromium, on a GPU made of software."""
+    node("webgpu", FIXTURES=str(fixtures))
+
+
 def test_the_lock_file_names_no_host() -> None:
     lock = json.loads((Path(__file__).parents[2] / "web" / "package-lock.json").read_text())
     assert not [name for name, package in lock["packages"].items() if "resolved" in package]

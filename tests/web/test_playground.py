@@ -137,10 +137,8 @@ def test_a_wheel_brings_the_page(tmp_path, monkeypatch):
     assert [name for name in marked if f"modgrad/playground/page/{name}" in names] == marked
 
 
-def test_the_page_in_chromium(node, serve, tmp_path):
+def test_the_page_in_chromium(node, chromium, serve, tmp_path):
     """What web/test/browser.test.ts holds; and the numbers after 100 steps are those of onnxruntime in Python."""
-    if not Path(os.environ.get("CHROMIUM", "/usr/bin/chromium")).exists():
-        pytest.skip("the browser test needs Chromium: apt-get install chromium, or CHROMIUM=<path>")
     from tests.web.reference import Reference
 
     out = Path(os.environ.get("OUT", tmp_path))  # to keep the screenshots

@@ -27,7 +27,11 @@ await build({
   splitting: true,
   chunkNames: "[name]-[hash]",
   // The playground runs on WebAssembly alone: its models are too small to gain from WebGPU, whose build is twice as large.
-  alias: { "onnxruntime-web/webgpu": "onnxruntime-web/wasm" },
+  plugins: [{
+    name: "wasm-only",
+    setup: ({ onResolve, resolve }) =>
+      onResolve({ filter: /^onnxruntime-web$/ }, ({ kind, resolveDir }) => resolve("onnxruntime-web/wasm", { kind, resolveDir })),
+  }],
   // The WebAssembly is named by the page, not found by the bundle.
   external: ["node:*", "module", "worker_threads", "fs", "fs/promises", "path", "url"],
 });

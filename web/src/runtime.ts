@@ -37,7 +37,9 @@ export async function runtime(options: RuntimeOptions): Promise<Runtime> {
   if (device === "webgpu" && !(await hasWebGPU())) {
     throw new Error('there is no WebGPU here: leave device out, or write device: (await hasWebGPU()) ? "webgpu" : "wasm"');
   }
-  const ort = options.ort ?? (await (device === "webgpu" ? import("onnxruntime-web/webgpu") : import("onnxruntime-web/wasm")));
+  // For WebGPU the build that bears the package's own name: that of onnxruntime-web/webgpu 1.30 refuses every graph in which
+  // a float64 is cast, as the learning rate is ("Provider type for Cast node is not set").
+  const ort = options.ort ?? (await (device === "webgpu" ? import("onnxruntime-web") : import("onnxruntime-web/wasm")));
   ort.env.wasm.numThreads = options.threads ?? 1;
   if (options.wasm !== undefined) ort.env.wasm.wasmPaths = { wasm: options.wasm };
   return ort;

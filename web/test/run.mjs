@@ -1,4 +1,4 @@
-// Runs the tests with Node's own runner: `node test/run.mjs [name ...]`, all but the browser's if none is named.
+// Runs the tests with Node's own runner: `node test/run.mjs [name ...]`, all that need no browser if none is named.
 
 import { spawnSync } from "node:child_process";
 import { readdirSync, rmSync } from "node:fs";
@@ -10,7 +10,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const built = join(here, "../build/test");
 const all = readdirSync(here).filter((name) => name.endsWith(".test.ts")).map((name) => name.slice(0, -".test.ts".length));
 const wanted = process.argv.slice(2);
-const names = wanted.length ? wanted : all.filter((name) => name !== "browser");
+const names = wanted.length ? wanted : all.filter((name) => name !== "browser" && name !== "webgpu");
 rmSync(built, { recursive: true, force: true });
 await build({
   entryPoints: names.map((name) => join(here, `${name}.test.ts`)),
