@@ -144,7 +144,7 @@ def digits(folder: Path) -> dict[str, Any]:
     digits-data.safetensors holds `images`, uint8 (1797, 64) from 0 to 16, `labels`, uint8 (1797), and `train`, int64:
     how many of them, from the first, are to train on.
     """
-    from safetensors.torch import save_file  # noqa: PLC0415
+    from safetensors.torch import save  # noqa: PLC0415
     from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # noqa: PLC0415
 
     bunch = load_digits()
@@ -160,7 +160,7 @@ def digits(folder: Path) -> dict[str, Any]:
     rule = Rule("SGD, momentum 0.9", lambda parameters: optim.SGD(parameters, lr=0.01, momentum=0.9))
     export = _export(folder / "digits.onnx", "sgd", rule, model, inputs[:32], labels[:32])
     tensors = {"images": images, "labels": labels.to(torch.uint8), "train": torch.tensor([TRAIN])}
-    save_file(tensors, folder / "digits-data.safetensors")
+    (folder / "digits-data.safetensors").write_bytes(save(tensors))
     errors = compute_nb_errors(model, inputs[TRAIN:], labels[TRAIN:])
     error = 100 * errors / (len(labels) - TRAIN)
     return {**_described("digits", DIGITS, model, [export]), "data": "digits-data.safetensors", "error": error}
@@ -168,7 +168,7 @@ def digits(folder: Path) -> dict[str, Any]:
 
 def _export(path: Path, key: str, rule: Rule, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]:
     optimizer = rule.make(model.parameters())
-    TrainingStep(model, nn.CrossEntropyLoss(), optimizer).export_onnx(path, x, y, gradients=True)
+    TrainingStep(model, nn.CrossEntropyLoss(), optimizer).export_onnx(path, x, y, gradients=True, pack=True)
     manifest = path.with_suffix(".json").name
     return {"id": key, "label": rule.label, "manifest": manifest, "lr": optimizer.param_groups[0]["lr"]}
 
