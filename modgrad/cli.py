@@ -171,6 +171,21 @@ def _size(file: Path) -> str:
     return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
 
 
+# modgrad playground
+
+
+def _playground_arguments(parser: ArgumentParser) -> None:
+    from modgrad.playground.server import add_arguments  # noqa: PLC0415
+
+    add_arguments(parser)
+
+
+def _playground(options: Namespace) -> int:
+    from modgrad.playground.server import playground  # noqa: PLC0415
+
+    return playground(options.port, open_browser=not options.no_open)
+
+
 COMMANDS: dict[str, Command] = {
     "export": Command(
         "write a training step as ONNX files, to be run by onnxruntime, in a browser, from C++",
@@ -186,5 +201,10 @@ FILE.py holds a function that returns a step and a batch for it:
 
 example: modgrad export mine.py mine.onnx --gradients
 """,
+    ),
+    "playground": Command(
+        "train exported steps in the browser: a page that this machine alone can see",
+        _playground_arguments,
+        _playground,
     ),
 }

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "step": {"functional", "graph", "optim", "interop"},
     "check": {"functional", "graph", "nn", "optim"},
 }
-EDGE = {"__init__", "__main__", "cli", "files", "helper"}
+EDGE = {"__init__", "__main__", "cli", "files", "helper", "playground"}
 
 
 def room(path: Path) -> str:
