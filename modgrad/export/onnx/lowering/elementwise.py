@@ -1,8 +1,7 @@
-"""Functions of one element, or of one of each operand."""
+"""Functions of one element of each operand: arithmetic, comparisons, choices, bits."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -11,111 +10,6 @@ from modgrad.export.onnx.graph import Value
 from modgrad.export.onnx.lowering.table import BROADCASTING, LOWERINGS, Operation, is_fixed, lowers, same_size
 
 aten: Any = torch.ops.aten
-
-# Of a float, with an operator of the same meaning. An integer is made a float first, as PyTorch does.
-UNARY = {
-    aten.acos.default: "Acos",
-    aten.acosh.default: "Acosh",
-    aten.asin.default: "Asin",
-    aten.asinh.default: "Asinh",
-    aten.atan.default: "Atan",
-    aten.atanh.default: "Atanh",
-    aten.cos.default: "Cos",
-    aten.cosh.default: "Cosh",
-    aten.erf.default: "Erf",
-    aten.exp.default: "Exp",
-    aten.log.default: "Log",
-    aten.reciprocal.default: "Reciprocal",
-    aten.sigmoid.default: "Sigmoid",
-    aten.sin.default: "Sin",
-    aten.sinh.default: "Sinh",
-    aten.sqrt.default: "Sqrt",
-    aten.tan.default: "Tan",
-    aten.tanh.default: "Tanh",
-}
-# Of any number, in its own dtype.
-SAME = {
-    aten.abs.default: "Abs",
-    aten.neg.default: "Neg",
-    aten.relu.default: "Relu",
-    aten.sign.default: "Sign",
-    aten.bitwise_not.default: "BitwiseNot",
-}
-# Of floats; integers are left as they are.
-ROUNDING = {aten.floor.default: "Floor", aten.ceil.default: "Ceil", aten.round.default: "Round"}
-HANDED_THROUGH = (
-    aten.alias.default,
-    aten.detach.default,
-    aten.clone.default,
-    aten.contiguous.default,
-    aten.lift_fresh_copy.default,
-    aten.positive.default,
-)
-
-
-def _unary(kind: str) -> Any:
-    return lambda on, x: on.op(kind, on.cast(x, on.dtype))
-
-
-def _same(kind: str) -> Any:
-    def lowering(on: Operation, x: Value) -> Value:
-        if x.dtype is torch.bool:
-            return on.op("Not", x)
-        return on.op(kind, x)
-
-    return lowering
-
-
-def _rounding(kind: str) -> Any:
-    return lambda on, x: on.op(kind, x) if x.dtype.is_floating_point else x
-
-
-LOWERINGS.update({overload: _unary(kind) for overload, kind in UNARY.items()})
-LOWERINGS.update({overload: _same(kind) for overload, kind in SAME.items()})
-LOWERINGS.update({overload: _rounding(kind) for overload, kind in ROUNDING.items()})
-LOWERINGS.update(dict.fromkeys(HANDED_THROUGH, lambda on, x, **_: x))
-
-
-@lowers(aten.rsqrt.default)
-def rsqrt(on: Operation, x: Value) -> Value:
-    return on.op("Reciprocal", on.op("Sqrt", on.cast(x, on.dtype)))
-
-
-@lowers(aten.log2.default)
-def log2(on: Operation, x: Value) -> Value:
-    return on.op("Mul", on.op("Log", on.cast(x, on.dtype)), on.constant(1 / math.log(2), on.dtype))
-
-
-@lowers(aten.log10.default)
-def log10(on: Operation, x: Value) -> Value:
-    return on.op("Mul", on.op("Log", on.cast(x, on.dtype)), on.constant(1 / math.log(10), on.dtype))
-
-
-@lowers(aten.exp2.default)
-def exp2(on: Operation, x: Value) -> Value:
-    return on.op("Pow", on.constant(2.0, on.dtype), on.cast(x, on.dtype))
-
-
-@lowers(aten.log1p.default)
-def log1p(on: Operation, x: Value) -> Value:
-    """log(1 + x) as 2 atanh(x / (2 + x)) where |x| is small, for which 1 + x would round x away."""
-    x = on.cast(x, on.dtype)
-    two, one = on.constant(2.0, on.dtype), on.constant(1.0, on.dtype)
-    exact = on.op("Mul", two, on.op("Atanh", on.op("Div", x, on.op("Add", x, two))))
-    small = on.op("Less", on.op("Abs", x), on.constant(0.5, on.dtype), dtype=torch.bool)
-    return on.op("Where", small, exact, on.op("Log", on.op("Add", one, x)), dtype=x.dtype)
-
-
-@lowers(aten.expm1.default)
-def expm1(on: Operation, x: Value) -> Value:
-    """exp(x) - 1 as 2 t / (1 - t), t = tanh(x / 2), where |x| is small, for which exp(x) would round x away."""
-    x = on.cast(x, on.dtype)
-    two, one = on.constant(2.0, on.dtype), on.constant(1.0, on.dtype)
-    t = on.op("Tanh", on.op("Div", x, two))
-    exact = on.op("Div", on.op("Mul", two, t), on.op("Sub", one, t))
-    small = on.op("Less", on.op("Abs", x), one, dtype=torch.bool)
-    return on.op("Where", small, exact, on.op("Sub", on.op("Exp", x), one), dtype=x.dtype)
-
 
 # Two operands
 

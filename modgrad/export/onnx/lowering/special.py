@@ -1,172 +1,247 @@
-"""Functions that ONNX has no operator for, by approximations as exact as float32.
-
-In float64 they are not: there they are refused.
-"""
+"""Special functions, which ONNX has no operators for, on intervals where they are smooth."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from modgrad.export.onnx.graph import Value
-from modgrad.export.onnx.lowering.table import Operation, lowers
+from modgrad.export.onnx.lowering.formula import Formula
+from modgrad.export.onnx.lowering.series import polynomial, series
+from modgrad.export.onnx.lowering.table import LOWERINGS, Operation, lowers
 
 aten: Any = torch.ops.aten
-prims: Any = torch.ops.prims
 
 
-class _Terms:
-    """Arithmetic of values and numbers, in float64: of a float32 argument nothing is lost on the way."""
-
-    def __init__(self, on: Operation) -> None:
-        if on.dtype is torch.float64:
-            raise NotImplementedError("in float64, for which the approximation is too coarse")
-        self.on = on
-
-    def number(self, x: Any) -> Value:
-        return x if isinstance(x, Value) else self.on.constant(float(x), torch.float64)
-
-    def __call__(self, kind: str, *operands: Any) -> Value:
-        bools = kind in ("Less", "Greater", "Equal")
-        result: Value = self.on.op(kind, *map(self.number, operands), dtype=torch.bool if bools else torch.float64)
-        return result
-
-    def choose(self, condition: Value, a: Any, b: Any) -> Value:
-        result: Value = self.on.op("Where", condition, self.number(a), self.number(b), dtype=torch.float64)
-        return result
-
-    def polynomial(self, x: Value, coefficients: Sequence[float]) -> Value:
-        """Highest power first."""
-        total = self.number(coefficients[0])
-        for coefficient in coefficients[1:]:
-            total = self("Add", self("Mul", total, x), coefficient)
-        return total
-
-    def square(self, x: Value) -> Value:
-        return self("Mul", x, x)
-
-    def result(self, x: Value) -> Value:
-        return self.on.cast(x, self.on.dtype)
+# Error functions
 
 
-# log(erfc(x) exp(x^2) / t), t = 1 / (1 + x / 2), for x >= 0, with an error below 1.2e-7.
-# Press et al. 2007, "Numerical Recipes", section 6.2.2.
-_ERFC = (
-    *(0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807),
-    *(-0.18628806, 0.09678418, 0.37409196, 1.00002368, -1.26551223),
-)
+def _positive_erfcx(x: Formula) -> Formula:
+    """e^(x^2) erfc(x) for x from 0 on: (1 + 2 x) times it is smooth in 1 / (x + 3.75) (Shepherd and Laframboise, 1981:
+    Chebyshev approximation of (1 + 2x) exp(x^2) erfc(x))."""
+    return series(_by_reciprocal, 0, 1 / 3.75, (x + 3.75).reciprocal()) / (x * 2 + 1)
 
 
-def _scaled(of: _Terms, x: Value) -> Value:
-    """erfc(|x|) exp(x^2)."""
-    t = of("Reciprocal", of("Add", of("Mul", of("Abs", x), 0.5), 1.0))
-    return of("Mul", t, of("Exp", of.polynomial(t, _ERFC)))
+def _by_reciprocal(t: Tensor) -> Tensor:
+    x = 1 / t - 3.75
+    return torch.special.erfcx(x) * (1 + 2 * x)
 
 
-@lowers(aten.erfc.default, aten.special_erfc.default, prims.erfc.default)
-def erfc(on: Operation, x: Value) -> Value:
-    """1 - erf(x), which for large x would be rounded away."""
-    of = _Terms(on)
-    x = on.cast(x, torch.float64)
-    tail = of("Mul", _scaled(of, x), of("Exp", of("Neg", of.square(x))))
-    return of.result(of.choose(of("Less", x, 0.0), of("Sub", 2.0, tail), tail))
+def _bell(x: Formula) -> Formula:
+    """e^(-x^2), with x split in two, so that the rounding of a large square does not grow to one of the result."""
+    high = (x * 16).round() / 16
+    return (-(high * high)).exp() * (-((x - high) * (x + high))).exp()
 
 
-@lowers(aten.special_erfcx.default, prims.erfcx.default)
-def erfcx(on: Operation, x: Value) -> Value:
-    """erfc(x) exp(x^2)."""
-    of = _Terms(on)
-    x = on.cast(x, torch.float64)
-    right = _scaled(of, x)
-    left = of("Sub", of("Mul", 2.0, of("Exp", of.square(x))), right)
-    return of.result(of.choose(of("Less", x, 0.0), left, right))
+def erfcx(x: Formula) -> Formula:
+    right = _positive_erfcx(x.abs())
+    return (x < 0).choose((x * x).exp() * 2 - right, right)
 
 
-# Wichura 1988, "Algorithm AS 241: the percentage points of the normal distribution", PPND7.
-_MIDDLE = (5.9109374720e01, 1.5929113202e02, 5.0434271938e01, 3.3871327179e00)
-_MIDDLE_BELOW = (6.7187563600e01, 7.8757757664e01, 1.7895169469e01, 1.0)
-_SIDES = (1.7023821103e-01, 1.3067284816e00, 2.7568153900e00, 1.4234372777e00)
-_SIDES_BELOW = (1.2021132975e-01, 7.3700164250e-01, 1.0)
-_TAILS = (1.7337203997e-02, 4.2868294337e-01, 3.0812263860e00, 6.6579051150e00)
-_TAILS_BELOW = (1.2258202635e-02, 2.4197894225e-01, 1.0)
+def erfc(x: Formula) -> Formula:
+    size = x.abs().op("Min", 40.0)  # by far too large to be anything but 0
+    right = _bell(size) * _positive_erfcx(size)
+    return x.is_nan().choose(x, (x < 0).choose(2 - right, right))
 
 
-def _quantile(of: _Terms, p: Value, q: Value) -> Value:
-    """The normal distribution's. p: the probability; q = p - 1/2, which may be known more exactly."""
-    r = of("Sub", 0.180625, of.square(q))
-    middle = of("Mul", q, of("Div", of.polynomial(r, _MIDDLE), of.polynomial(r, _MIDDLE_BELOW)))
-    left = of("Less", q, 0.0)
-    side = of("Sqrt", of("Neg", of("Log", of.choose(left, p, of("Sub", 0.5, q)))))
-    near, far = of("Sub", side, 1.6), of("Sub", side, 5.0)
-    outer = of.choose(
-        of("Greater", side, 5.0),
-        of("Div", of.polynomial(far, _TAILS), of.polynomial(far, _TAILS_BELOW)),
-        of("Div", of.polynomial(near, _SIDES), of.polynomial(near, _SIDES_BELOW)),
-    )
-    outer = of.choose(of("Equal", side, math.inf), math.inf, outer)
-    outer = of.choose(left, of("Neg", outer), outer)
-    return of.choose(of("Greater", of("Abs", q), 0.425), outer, middle)
+def erf(x: Formula) -> Formula:
+    near = x * series(_erf_by_square, 0, 1, x * x)
+    return (x.abs() < 1).choose(near, 1 - erfc(x))
 
 
-@lowers(aten.special_ndtri.default, prims.ndtri.default)
+def _erf_by_square(square: Tensor) -> Tensor:
+    return torch.erf(square.sqrt()) / square.sqrt()
+
+
+def _inverse_of_tail(q: Formula) -> Formula:
+    """y with erfc(y) = q, for q from 0 to 1: y / (1 - q) is smooth in w = -log(q (2 - q)) where that is small, and in
+    its root (Giles, 2012: Approximating the erfinv function)."""
+    w = -((q * (2 - q)).log())
+    root = w.sqrt()
+    near = series(_inverse_near, 0, 6, w)
+    far = series(_inverse_far, math.sqrt(6), 7, root)
+    tail = series(_inverse_farthest, 1 / 28, 1 / 7, root.reciprocal()) * root
+    found = (w < 6).choose(near, (root < 7).choose(far, tail)) * (1 - q)
+    return q.equals(0).choose(math.inf, found)
+
+
+def _inverse_near(w: Tensor) -> Tensor:
+    x = torch.sqrt(-torch.expm1(-w))
+    return torch.erfinv(x) / x
+
+
+def _inverse_far(root: Tensor) -> Tensor:
+    x = torch.sqrt(-torch.expm1(-root * root))
+    return -torch.special.ndtri(torch.exp(-root * root) / (1 + x) / 2) / math.sqrt(2) / x
+
+
+def _inverse_farthest(reciprocal: Tensor) -> Tensor:
+    """Of which 1 - q is 1: q = e^(-w) / 2 may be too small for a number, and is found by its logarithm."""
+    w = reciprocal**-2
+    y = reciprocal.reciprocal()
+    for _ in range(6):  # Newton's method on log erfc(y) = -w - log 2
+        error = torch.log(torch.special.erfcx(y)) - y * y + w + math.log(2)
+        y = y + error * torch.special.erfcx(y) * math.sqrt(math.pi) / 2
+    return y * reciprocal
+
+
+@lowers(aten.erfinv.default, aten.special_erfinv.default)
+def erfinv(on: Operation, x: Value) -> Value:
+    """Not a number outside of [-1, 1]."""
+    given = Formula(on, on.cast(x, on.dtype))
+    size = given.abs()
+    near = given * series(_inverse_near, 0, 6, -((1 - size) * (1 + size)).log())
+    far = given.sign() * _inverse_of_tail(1 - size)
+    return (size < 0.7).choose(near, far).value
+
+
+@lowers(aten.special_ndtri.default)
 def ndtri(on: Operation, p: Value) -> Value:
-    """The inverse of the normal distribution's cumulative one."""
-    of = _Terms(on)
-    p = on.cast(p, torch.float64)
-    return of.result(_quantile(of, p, of("Sub", p, 0.5)))
+    """-sqrt(2) y with erfc(y) = 2 p, by the nearer tail."""
+    given = Formula(on, on.cast(p, on.dtype))
+    upper = given > 0.5
+    y = _inverse_of_tail(upper.choose(1 - given, given) * 2) * math.sqrt(2)
+    return upper.choose(y, -y).value
 
 
-@lowers(aten.erfinv.default, prims.erf_inv.default)
-def erfinv(on: Operation, y: Value) -> Value:
-    """The quantile of (1 + y) / 2, over the root of 2."""
-    of = _Terms(on)
-    half = of("Mul", on.cast(y, torch.float64), 0.5)
-    return of.result(of("Mul", _quantile(of, of("Add", half, 0.5), half), math.sqrt(0.5)))
+# Modified Bessel functions
 
 
-@lowers(aten.atan2.default)
-def atan2(on: Operation, y: Value, x: Value) -> Value:
-    """The angle of (x, y), from -pi to pi."""
-    dtype = on.dtype
-    y, x = on.value(y, dtype), on.value(x, dtype)
-    zero, pi = on.constant(0.0, dtype), on.constant(math.pi, dtype)
-    # Of two infinite ones only the signs count.
-    both = on.op("And", *(on.op("IsInf", v, dtype=torch.bool) for v in (x, y)))
-    y, x = (on.op("Where", both, on.op("Sign", v), v, dtype=dtype) for v in (y, x))
-    below = signbit(on, y)
-    turn = on.op("Where", below, on.op("Neg", pi), pi, dtype=dtype)
-    behind = signbit(on, x)
-    origin = on.op("And", *(on.op("Equal", v, zero, dtype=torch.bool) for v in (x, y)))
-    angle = on.op("Where", origin, zero, on.op("Atan", on.op("Div", y, x)), dtype=dtype)
-    return on.op("Where", behind, on.op("Add", angle, turn), angle, dtype=dtype)
+def _i0e(x: Formula) -> Formula:
+    size = x.abs()
+    near = series(torch.special.i0e, 0, 8, size)
+    far = series(_i0e_far, 0, 1 / 8, size.reciprocal()) / size.sqrt()
+    return (size <= 8).choose(near, far)
 
 
-@lowers(aten.signbit.default, prims.signbit.default)
-def signbit(on: Operation, x: Value) -> Value:
-    """Whether there is a minus, before a 0 too: its reciprocal is then below 0."""
-    zero = on.constant(0, x.dtype)
-    below = on.op("Less", x, zero, dtype=torch.bool)
-    if not x.dtype.is_floating_point:
-        return below
-    return on.op("Or", below, on.op("Less", on.op("Reciprocal", x), zero, dtype=torch.bool))
+def _i0e_far(reciprocal: Tensor) -> Tensor:
+    return torch.special.i0e(1 / reciprocal) / torch.sqrt(reciprocal)
 
 
-@lowers(aten.copysign.Tensor)
-def copysign(on: Operation, size: Value, sign: Value) -> Value:
-    size = on.op("Abs", on.value(size, on.dtype))
-    return on.op("Where", signbit(on, sign), on.op("Neg", size), size, dtype=on.dtype)
+def _i1e(x: Formula) -> Formula:
+    size = x.abs()
+    near = x * series(_i1e_near, 0, 8, size)
+    far = x.sign() * series(_i1e_far, 0, 1 / 8, size.reciprocal()) / size.sqrt()
+    return (size <= 8).choose(near, far)
 
 
-@lowers(aten.hypot.default)
-def hypot(on: Operation, a: Value, b: Value) -> Value:
-    """sqrt(a^2 + b^2), as long * sqrt(1 + (short / long)^2), in which nothing overflows."""
-    a, b = (on.op("Abs", on.value(x, on.dtype)) for x in (a, b))
-    long, short = on.op("Max", a, b), on.op("Min", a, b)
-    share = on.op("Div", short, long)
-    found = on.op("Mul", long, on.op("Sqrt", on.op("Add", on.op("Mul", share, share), on.constant(1.0, on.dtype))))
-    plain = on.op("Equal", short, on.constant(0.0, on.dtype), dtype=torch.bool)
-    edge = on.op("Or", plain, on.op("IsInf", long, dtype=torch.bool))
-    return on.op("Where", edge, long, found, dtype=on.dtype)
+def _i1e_near(x: Tensor) -> Tensor:
+    return torch.special.i1e(x) / x
+
+
+def _i1e_far(reciprocal: Tensor) -> Tensor:
+    return torch.special.i1e(1 / reciprocal) / torch.sqrt(reciprocal)
+
+
+def _i0(x: Formula) -> Formula:
+    return x.abs().exp() * _i0e(x)
+
+
+def _i1(x: Formula) -> Formula:
+    return x.abs().exp() * _i1e(x)
+
+
+# The gamma function and its derivatives
+
+_TERMS = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)  # Bernoulli's numbers, from B2
+
+
+def lgamma(x: Formula) -> Formula:
+    """log |gamma(x)|, which is 0 at 1 and 2; by Stirling's formula from 8 on, below 0 by the reflection formula."""
+    size = (x < 0).choose(1 - x, x)
+    small = size < 0.5
+    above = small.choose(size + 1, size)
+    near = series(_lgamma_by_zeros, 0.5, 3, above) * ((above - 1) * (above - 2))
+    near = small.choose(near - size.log(), near)
+    middle = series(torch.lgamma, 3, 8, size)
+    inverse = size.reciprocal()
+    terms = [b / (2 * k * (2 * k - 1)) for k, b in enumerate(_TERMS, 1)]
+    far = (size.log() - 1) * (size - 0.5) - 0.5 + 0.5 * math.log(2 * math.pi)
+    far = far + polynomial(inverse * inverse, terms) * inverse
+    right = (size < 3).choose(near, (size < 8).choose(middle, far))
+    left = math.log(math.pi) - _sine_of_turns(x).abs().log() - right
+    found = (x < 0).choose(left, right)
+    return x.is_infinite().choose(math.inf, found)
+
+
+def _lgamma_by_zeros(x: Tensor) -> Tensor:
+    return torch.lgamma(x) / ((x - 1) * (x - 2))
+
+
+def _sine_of_turns(x: Formula) -> Formula:
+    """sin(pi x) but for its sign, 0 where x is a whole number."""
+    return ((x - x.round()) * math.pi).sin()
+
+
+def polygamma(x: Formula, n: int) -> Formula:
+    """The n-th derivative of digamma: eight terms of its sum, and Euler's formula for the others. Left of 1/2 by
+    psi_n(x) = (-1)^n psi_n(1 - x) - pi^(n + 1) P(cot(pi x)), P being the n-th derivative of the cotangent."""
+    flipped = x < 0.5
+    z = flipped.choose(1 - x, x)
+    total: Any = None
+    for i in range(8):
+        term = (z + i) ** -float(n + 1)
+        total = term if total is None else total + term
+    z = z + 8
+    inverse = z.reciprocal()
+    # Of n = 0: log z - 1 / (2 z) - sum B_2k / (2 k z^2k); of others its n-th derivative, without the sign
+    begin = -(z.log()) if n == 0 else math.factorial(n - 1) * z ** -float(n)
+    half = inverse ** float(n + 1) * (math.factorial(n) / 2)
+    terms = [b * math.factorial(2 * k + n - 1) / math.factorial(2 * k) for k, b in enumerate(_TERMS, 1)]
+    rest = polynomial(inverse * inverse, terms) * inverse ** float(n + 2)
+    size = total * math.factorial(n) + begin + half + rest
+    right = size if n % 2 else -size
+    place = (x - x.round()) * math.pi
+    cotangent = place.cos() / place.sin()
+    left = (right if n % 2 == 0 else -right) - math.pi ** (n + 1) * polynomial(cotangent, _cotangents(n))
+    return flipped.choose(left, right)
+
+
+def _cotangents(n: int) -> list[float]:
+    """The n-th derivative of the cotangent, as a polynomial of it: c' = -1 - c^2."""
+    found = np.polynomial.Polynomial([0, 1])
+    for _ in range(n):
+        found = found.deriv() * np.polynomial.Polynomial([-1, 0, -1])
+    return [float(c) for c in found.coef]
+
+
+@lowers(aten.digamma.default, aten.special_digamma.default)
+def digamma(on: Operation, x: Value) -> Value:
+    """At 0 infinite, with the sign turned; not a number where x is another whole number below 0."""
+    given = Formula(on, on.cast(x, on.dtype))
+    pole = (given < 0) & given.equals(given.round())
+    return given.equals(0).choose(-(given.reciprocal()), pole.choose(math.nan, polygamma(given, 0))).value
+
+
+@lowers(aten.polygamma.default, aten.special_polygamma.default)
+def any_polygamma(on: Operation, n: int, x: Value) -> Value:
+    return digamma(on, x) if n == 0 else polygamma(Formula(on, on.cast(x, on.dtype)), n).value
+
+
+def _of_formula(function: Callable[[Formula], Formula]) -> Any:
+    return lambda on, x: function(Formula(on, on.cast(x, on.dtype))).value
+
+
+def _erf(on: Operation, x: Value) -> Value:
+    """onnxruntime has the operator for float32 alone."""
+    x = on.cast(x, on.dtype)
+    return erf(Formula(on, x)).value if on.dtype is torch.float64 else on.op("Erf", x)
+
+
+LOWERINGS.update(
+    {
+        aten.erf.default: _erf,
+        aten.erfc.default: _of_formula(erfc),
+        aten.special_erfcx.default: _of_formula(erfcx),
+        aten.i0.default: _of_formula(_i0),
+        aten.special_i0e.default: _of_formula(_i0e),
+        aten.special_i1.default: _of_formula(_i1),
+        aten.special_i1e.default: _of_formula(_i1e),
+        aten.lgamma.default: _of_formula(lgamma),
+    }
+)
