@@ -120,7 +120,7 @@ def test_the_command(folder, monkeypatch, capsys):
 
 
 @pytest.mark.thorough
-def test_a_wheel_brings_the_page(tmp_path, monkeypatch):
+def test_a_wheel_brings_the_page(tmp_path):
     """With what `make playground` builds, though git leaves it alone."""
     pytest.importorskip("hatchling", reason="hatchling, which builds the wheel, is not installed")
     root = Path(__file__).parents[2]

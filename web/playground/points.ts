@@ -217,8 +217,8 @@ export class PointsPage {
     this.#loss.add(trainer.steps, a.loss, b.loss);
     this.#error.add(trainer.steps, a.error, b.error);
     element("steps", HTMLElement).textContent = trainer.steps.toLocaleString("en");
-    element("train-loss", HTMLElement).textContent = a.loss.toFixed(3);
-    element("test-loss", HTMLElement).textContent = b.loss.toFixed(3);
+    element("train-loss", HTMLElement).textContent = shortly(a.loss);
+    element("test-loss", HTMLElement).textContent = shortly(b.loss);
     element("train-error", HTMLElement).textContent = `${a.error.toFixed(1)} %`;
     element("test-error", HTMLElement).textContent = `${b.error.toFixed(1)} %`;
     const label = `${KINDS[this.#kind].label}: what the model says of each place, after ${trainer.steps} steps; test error ${b.error.toFixed(1)} %`;
@@ -262,4 +262,8 @@ export class PointsPage {
     const { optimizers } = this.#chosenModel();
     this.#optimizer.replaceChildren(...optimizers.map(({ id, label }) => new Option(label, id, false, id === before)));
   }
+}
+
+function shortly(loss: number): string {
+  return loss < 0.001 ? loss.toExponential(1) : loss.toFixed(3);
 }
