@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from modgrad.export.onnx.packing import PackedStep, Unit, packed, units, with_members
 from modgrad.functional import loss
+from modgrad.functional.activation import rectifier
 from modgrad.functional.kernel import formulas
 from modgrad.graph.mode import switched
 from modgrad.graph.tracing import Tracing, replaced
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
     from modgrad.step.training import TrainingStep
 
 # Of these the kernels are lowered, in fewer operations than their formulas have.
-KERNELS = frozenset({loss.cross_entropy, loss.cross_entropy_grad_input, loss.nll_loss, loss.nll_loss_backward})
+KERNELS: frozenset[Any] = frozenset(
+    {
+        *(loss.cross_entropy, loss.cross_entropy_grad_input, loss.nll_loss, loss.nll_loss_backward),
+        rectifier.relu_backward,
+    }
+)
 
 
 def trained_by(step: TrainingStep) -> State:

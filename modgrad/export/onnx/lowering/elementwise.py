@@ -258,6 +258,13 @@ def chosen(on: Operation, condition: Value, a: Value, b: Value) -> Value:
     return on.op("Where", condition, a, b, dtype=a.dtype)
 
 
+@lowers(aten.threshold_backward.default)
+def threshold_backward(on: Operation, grad: Value, x: Value, threshold: Any) -> Value:
+    """dL/dy where x > threshold, else 0: as a product, which takes onnxruntime half the time of a choice."""
+    above = on.op("Greater", x, on.constant(threshold, x.dtype), dtype=torch.bool)
+    return on.op("Mul", grad, on.cast(above, grad.dtype))
+
+
 @lowers(aten.masked_fill.Scalar, aten.masked_fill.Tensor)
 def masked_fill(on: Operation, x: Value, mask: Value, value: Any) -> Value:
     return chosen(on, mask, on.value(value, on.dtype), x)

@@ -56,18 +56,23 @@ def nll_loss_backward(
 ) -> Value:
     """-w_y dL/dL_n at class y, 0 elsewhere and where y is ignored."""
     ignored, index, dim = _classes(on, x, y, ignore_index)
-    grad = on.graph.broadcasts.get(grad.name, grad)
+    grad = negative(on, on.graph.broadcasts.get(grad.name, grad))
     slope = grad if reduction == _NONE else on.op("Div", grad, divisor) if reduction == _MEAN else grad
     if reduction == _NONE and grad.shape:
         slope = on.unsqueeze(slope, dim)
     if weight is not None:
         slope = on.op("Mul", slope, on.op("Gather", weight, index, axis=0))
-    slope = on.op("Where", ignored, on.constant(0.0, on.dtype), on.op("Neg", slope), dtype=on.dtype)
+    slope = on.op("Where", ignored, on.constant(0.0, on.dtype), slope, dtype=on.dtype)
     classes = torch.arange(int(on.shape[dim])).reshape(-1, *[1] * (len(on.shape) - dim - 1))
     chosen = on.op("Equal", index, on.constant(classes), dtype=torch.bool)
     result = on.op("Where", chosen, slope, on.constant(0.0, on.dtype), dtype=on.dtype)
     on.graph.sums[result.name] = (dim, slope)
     return result
+
+
+def negative(on: Operation, x: Value) -> Value:
+    held = on.graph.value_of(x)
+    return on.op("Neg", x, shape=x.shape) if held is None else on.constant(-held)
 
 
 @lowers(aten._log_softmax_backward_data.default)
