@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "interop": {"functional", "graph", "nn", "optim"},
     "step": {"functional", "graph", "optim", "interop"},
     "check": {"functional", "graph", "nn", "optim"},
+    "export": {"functional", "graph", "nn", "optim", "interop", "step"},
 }
 EDGE = {"__init__", "__main__", "cli", "files", "helper", "playground"}
 
