@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-all bench clean
+.PHONY: demo test test-all bench playground web-test clean
 
 demo: .venv/demo
 	.venv/bin/python test.py
@@ -19,6 +19,19 @@ test-all: .venv/dev
 
 bench: .venv/bench
 	.venv/bin/python -m benchmarks
+
+# The playground's page, into the package: scripts and WebAssembly by npm, exported steps by Python. Needs Node 20 or newer.
+playground: .venv/dev web/node_modules
+	cd web && npm run --silent playground
+	.venv/bin/python -m modgrad.playground.models
+
+# modgrad-web and the playground, in Node and in headless Chromium; the numbers held against onnxruntime in Python.
+web-test:
+	web/test.sh
+
+web/node_modules: web/package.json web/package-lock.json
+	cd web && npm ci
+	touch $@
 
 # One environment for both: what is installed in it is remembered by an empty file.
 .venv/demo: pyproject.toml constraints.txt
@@ -37,4 +50,5 @@ bench: .venv/bench
 	touch $@
 
 clean:
+	rm -rf web/node_modules web/build web/dist modgrad/playground/page
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

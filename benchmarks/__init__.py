@@ -3,6 +3,7 @@
     mlp.py convolution.py recurrent.py gpt.py policy.py   the workloads, each model written once for all frameworks
     training.py     what a training task is, and its step by modules
     compiled.py     the same step through torch.compile, and through modgrad's TrainingStep
+    exported.py     the same step exported as ONNX, run by onnxruntime
     jax_steps.py    the same step in JAX, of the models in jax_models.py
     by_hand.py      the same step in tensor operations, for perceptrons
     contestants.py  who takes part

@@ -8,10 +8,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from benchmarks import compiled
+from benchmarks.exported import by_onnxruntime
 from benchmarks.harness import Contestant, Goal
 from benchmarks.training import Task, by_least_memory, by_modgrad, by_pytorch, later, prepare
 
 JAX = find_spec("jax") is not None
+ONNX = find_spec("onnx") is not None and find_spec("onnxruntime") is not None
 TOGETHER = 10  # training steps in one call, where several are
 
 DYNAMO = ("torch._dynamo",)  # PyTorch imports it at the first step of an optimizer
@@ -96,6 +98,29 @@ def of_whole_step(task: Task, words: str = "", **setting: Any) -> Contestant:
         prepare=partial(prepare, task),
         modules=COMPILER,
     )
+
+
+def of_onnx(task: Task, goal: Goal | None = None) -> list[Contestant]:
+    """modgrad's step exported as ONNX, run by onnxruntime. None where that is not installed."""
+    if not ONNX:
+        return []
+    forms: list[tuple[str, int, dict[str, Any]]] = [
+        ("", 1, {}),
+        (", packed", 1, {"pack": True}),
+        (f", packed, scan, {TOGETHER} steps a call", TOGETHER, {"pack": True}),
+    ]
+    return [
+        Contestant(
+            f"modgrad, onnxruntime{words}",
+            compiled.kept(by_onnxruntime, task, steps, **form),
+            steps=steps,
+            compiled=True,
+            goal=goal,
+            prepare=partial(prepare, task, steps),
+            modules=("modgrad.step", "modgrad.export.onnx.export", "onnxruntime", *COMPILER),
+        )
+        for words, steps, form in forms
+    ]
 
 
 def of_jax(task: Task, model: str, scan: bool = True) -> list[Contestant]:

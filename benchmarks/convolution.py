@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 import modgrad.nn
-from benchmarks.contestants import of_least_memory, of_modgrad, of_pytorch, of_torch_compile, of_whole_step
+from benchmarks.contestants import of_least_memory, of_modgrad, of_onnx, of_pytorch, of_torch_compile, of_whole_step
 from benchmarks.harness import Goal, Workload
 from benchmarks.training import Task, weights
 
@@ -88,9 +88,13 @@ def workload(
     layout: dict[str, Any],
     device: str = "cpu",
     marked: Any = None,
+    exported: bool = False,
     **others: Any,
 ) -> Workload:
-    """layout: of the compiled model, where channels_last helps it. marked: what is computed again, if anything."""
+    """layout: of the compiled model, where channels_last helps it. marked: what is computed again, if anything.
+
+    exported: whether onnxruntime takes part.
+    """
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     work = Task(model, partial(batch, size), "SGD", (("lr", 0.01), ("momentum", 0.9)), device=device, dtype=dtype)
     eager, last = Goal(1.1, memory=0.8), ", channels_last"
@@ -102,14 +106,45 @@ def workload(
         ),
         of_torch_compile(work, **layout),
         of_whole_step(work),
+        *(of_onnx(work) if exported and device == "cpu" else []),
     ]
     title = f"{words}, 3x32x32, batch {size}, {work.update}"
     tolerance = 1e-4 if dtype is torch.float32 else 5e-2
     return Workload(name, title, contestants, tolerance, weights=partial(weights, work), **others)
 
 
+def two_layers(nn: Any) -> Any:
+    """(B, 1, 28, 28) -> (B, 10)."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(1568, 10)),
+    )
+
+
+def digits(size: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """(size, 1, 28, 28), (size,)."""
+    return torch.randn(size, 1, 28, 28, generator=generator), torch.randint(10, (size,), generator=generator)
+
+
+def with_batchnorm(device: str) -> Workload:
+    """A small net, as one would train it where the user is."""
+    work = Task(two_layers, partial(digits, 32), "Adam", (("lr", 0.001),), device=device)
+    contestants = [
+        *of_modgrad(work, Goal(1.1), Goal(1.2)),
+        *of_pytorch(
+            work, {"fused=True": {"fused": True}, "fused=True, channels_last": {"fused": True, **CHANNELS_LAST}}
+        ),
+        of_whole_step(work),
+        *(of_onnx(work) if device == "cpu" else []),
+    ]
+    title = f"Convolutional net of 2 layers with BatchNorm, 1x28x28, batch 32, {work.update}"
+    return Workload("conv-bn", title, contestants, weights=partial(weights, work))
+
+
 def workloads(device: str) -> list[Workload]:
     return [
-        workload("conv", "Convolutional net of 4 layers", four_layers, 32, {}, device),
+        workload("conv", "Convolutional net of 4 layers", four_layers, 32, {}, device, exported=True),
+        with_batchnorm(device),
         workload("resnet18", "ResNet-18", resnet18, 32, CHANNELS_LAST, device, blocks, agreement=2),
     ]

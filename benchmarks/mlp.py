@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from benchmarks.by_hand import by_hand
-from benchmarks.contestants import MEDIUM, of_jax, of_modgrad, of_pytorch, of_torch_compile, of_whole_step
+from benchmarks.contestants import MEDIUM, of_jax, of_modgrad, of_onnx, of_pytorch, of_torch_compile, of_whole_step
 from benchmarks.harness import Contestant, Goal, Workload
 from benchmarks.training import Task, prepare, weights
 from modgrad.helper import generate_dataset
@@ -42,6 +42,7 @@ def task(sizes: tuple[int, ...], size: int, rule: str, lr: float, activation: st
     return Task(make, draw, rule, (("lr", lr),), **others)
 
 
+ONNX_GOAL = Goal(4.0)
 SETTINGS: dict[str, dict[str, Any]] = {"default": {}, "foreach=True": {"foreach": True}, "fused=True": {"fused": True}}
 
 
@@ -56,6 +57,7 @@ def workload(
         of_whole_step(work),
     ]
     if device == "cpu":
+        contestants += of_onnx(work, ONNX_GOAL if max(sizes) <= 100 else None)
         contestants += of_jax(work, "perceptron")
         contestants.append(Contestant("written by hand", partial(by_hand, work), prepare=partial(prepare, work)))
     title = f"MLP {'-'.join(map(str, sizes))}, batch {size}, {work.update}"

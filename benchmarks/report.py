@@ -146,14 +146,16 @@ below 1 is less.
 
 **First step** is from making model and optimizer to the first loss, in that process, imports done; what is compiled \
 finds its caches empty. *From cache*: the same with the compiler's cache on disk filled, in the process of the \
-clock. JAX keeps no cache unless asked, and compiles again. Memory and first step are measured at the first number \
-of threads.
+clock. JAX keeps no cache unless asked, and compiles again; what is exported is exported again. Memory and first step \
+are measured at the first number of threads.
 
 The rows. *fused=True* and the like: PyTorch eager with this setting of its optimizer. *Compiled model and \
 optimizer*: `torch.compile` of model and loss, `backward`, `torch.compile` of the optimizer's step. *Compiled whole \
 step*: one `torch.compile` of `functional_call`, `torch.func.grad_and_value` and the update; not for the LSTM, since \
-`torch.compile` does not take `torch.nn.LSTM` apart. *JAX*: hand-written models, `jit` with donated buffers, \
-`lax.scan` over 10 steps; there is none for the convolutional nets and the large GPT. *Matmul precision \
+`torch.compile` does not take `torch.nn.LSTM` apart. *Onnxruntime*: the step exported as ONNX, run by modgrad's \
+client; packed: its state in few flat tensors; scan: ten steps in a loop within the graph. *JAX*: hand-written models, \
+`jit` with donated buffers, `lax.scan` over 10 steps; there is none for the convolutional nets and the large GPT. \
+*Matmul precision \
 medium* allows PyTorch to round to bfloat16 within products, which on this kind of processor means another library for \
 them and, where it has no such units, no rounding. PyTorch's \
 *LinearCrossEntropyLoss* works in chunks of 128 tokens. *Written by hand* is the same step as a row of ATen kernels, \

@@ -145,15 +145,19 @@ def _summary(path: Path) -> str:
     }
     width = max(len(file.name) for file in about)
     lines = [f"  {file.name:{width}}  {_size(file):>8}  {text}" for file, text in about.items()]
-    ports = [f"{p.name} ({', '.join(map(str, p.shape))}) {p.dtype}" for p in (*manifest.batch, *manifest.numbers)]
-    most = [f"{name} {count}" for name, count in operators.most_common()]
-    return (
-        f"{manifest.model} with {manifest.criterion} and {manifest.optimizer}, in {path.parent.resolve()}\n"
-        + "\n".join(lines)
-        + f"\n\nInputs beside the state: {'; '.join(ports)}\nOperators: {', '.join(most)}\n\n"
-        + f"    from modgrad.export import OnnxTrainer\n    trainer = OnnxTrainer({str(path)!r})\n"
-        + f"    loss = trainer.step({', '.join(port.name for port in manifest.batch)})\n"
-    )
+    inputs = ", ".join(map(str, (*manifest.batch, *manifest.numbers)))
+    most = ", ".join(f"{name} {count}" for name, count in operators.most_common())
+    return f"""\
+{manifest.model} with {manifest.criterion} and {manifest.optimizer}, in {path.parent.resolve()}
+{chr(10).join(lines)}
+
+Inputs beside the state: {inputs}
+Operators: {most}
+
+    from modgrad.export import OnnxTrainer
+    trainer = OnnxTrainer({str(path)!r})
+    loss = trainer.step({", ".join(port.name for port in manifest.batch)})
+"""
 
 
 def _graphs(graph: Any) -> list[Any]:
@@ -165,6 +169,21 @@ def _graphs(graph: Any) -> list[Any]:
 def _size(file: Path) -> str:
     size = file.stat().st_size
     return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+
+
+# modgrad playground
+
+
+def _playground_arguments(parser: ArgumentParser) -> None:
+    from modgrad.playground.server import add_arguments  # noqa: PLC0415
+
+    add_arguments(parser)
+
+
+def _playground(options: Namespace) -> int:
+    from modgrad.playground.server import playground  # noqa: PLC0415
+
+    return playground(options.port, open_browser=not options.no_open)
 
 
 COMMANDS: dict[str, Command] = {
@@ -182,5 +201,10 @@ FILE.py holds a function that returns a step and a batch for it:
 
 example: modgrad export mine.py mine.onnx --gradients
 """,
+    ),
+    "playground": Command(
+        "train exported steps in the browser: a page that this machine alone can see",
+        _playground_arguments,
+        _playground,
     ),
 }

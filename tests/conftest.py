@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+# One thread for each process, those that tests start too, unless it is said: threads wait for each other in a loop, so
+# that two processes of two threads each take several times as long on two cores as two of one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
+
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # where torch was imported before
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -39,6 +39,7 @@ from benchmarks.training import prepare, start, weights
 
 TINY = Effort(rounds=3, block=1e-5, agreement=20)
 GOALS = Goal(2.0), Goal(7.0)
+COMPILED = ("modgrad, compiled", "modgrad, compiled, 10 steps a call")
 WIDTHS = (4, 6, 8, 10)
 SIZE = gpt.Size(layers=2, heads=2, width=8, context=5, vocabulary=1001)
 
@@ -119,9 +120,19 @@ def test_modgrads_compiled_rows_follow_the_training_step(monkeypatch: pytest.Mon
 
     monkeypatch.setitem(sys.modules, "modgrad.step", SimpleNamespace(TrainingStep=TrainingStep))
     assert len(of_modgrad(mlp.task((2, 3, 2), 5, "Adam", 0.01), *GOALS)) == 3
-    tiny = only(tiny_mlp(), lambda contestant: "modgrad" in contestant.name)
+    tiny = only(tiny_mlp(), lambda contestant: contestant.name in ("modgrad", *COMPILED))
     assert len(check(tiny, 20)) == 2  # from two starts
     assert run_here(tiny, TINY).timings[2].contestant == "modgrad, compiled, 10 steps a call"
+
+
+@pytest.mark.parametrize("family", ["Adam", pytest.param("convolution", marks=pytest.mark.thorough)])
+def test_exported_rows_agree_from_every_start(family: str) -> None:
+    pytest.importorskip("onnxruntime")
+    workload = WORKLOADS["conv-bn"] if family == "convolution" else tiny_mlp()
+    exported = check(only(workload, lambda contestant: "onnxruntime" in contestant.name), 20 if family == "Adam" else 3)
+    assert [name.removeprefix("modgrad, onnxruntime") for name in exported] == [
+        *("", ", packed", ", packed, scan, 10 steps a call"),
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name in WORKLOADS if name not in ("resnet18", "gpt")])

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from modgrad.cli import main
+from modgrad.export import OnnxTrainer
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,6 +30,28 @@ def test_the_readmes_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert found is not None
     assert int(found[2]) <= 30
     assert "@" not in re.sub(r"`[^`]*`|```.*?```", "", text, flags=re.S), "a placeholder was left"
+
+
+def test_the_way_from_a_module_to_a_trained_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """docs/export.md word by word, but for the page: the files, the command, the training."""
+    pytest.importorskip("onnxruntime")
+    text = (ROOT / "docs" / "export.md").read_text()
+    mine, training = re.findall(r"```python\n(.*?)```", text, re.S)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    Path("mine.py").write_text(mine)
+    (command,) = re.findall(r"^    modgrad (export .*)", text, re.M)
+    Path("page").mkdir()
+    assert main(command.split()) == 0
+    exec(compile(training, "docs/export.md", "exec"), {"__name__": "docs"})
+    found = re.search(r"(\d+) of 50 wrong", capsys.readouterr().out)
+    assert found is not None
+    assert int(found[1]) <= 4
+    (last,) = re.findall(r"^    (OnnxTrainer\(.*\))", text, re.M)
+    assert eval(last, {"OnnxTrainer": OnnxTrainer}).manifest.scan is False
+    assert 'Trainer.load("own.json"' in (ROOT / "examples" / "page" / "index.html").read_text()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)

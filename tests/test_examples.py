@@ -110,3 +110,14 @@ def test_transfer_counts_every_backward_in_the_body(transfer):
     body.freeze()
     body(nn.Variable(torch.randn(4, 2))).sum().backward()  # an input that wants a gradient has it pass through
     assert sorted(calls[4:]) == ["0.backward", "1.backward", "2.backward"]
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.thorough)])
+def test_an_own_model_is_trained_without_pytorch(seed, capsys, tmp_path):
+    """4,000 steps of Adam, each of which rounds: a hundredth of one step's size."""
+    pytest.importorskip("onnxruntime")
+    figures = import_module("export_own_model").main(seed, tmp_path / "page")
+    assert figures.errors <= 2
+    assert figures.difference < 3e-5
+    assert {file.suffix for file in (tmp_path / "page").glob("own.*")} == {".onnx", ".json", ".safetensors"}
+    assert "the same scores" in capsys.readouterr().out

@@ -1,7 +1,7 @@
 """A training step carried to where PyTorch is not.
 
-`trainer` (OnnxTrainer) runs what was exported, and `tensors` reads and writes its state; both need numpy alone, and
-onnxruntime to run. So importing this package imports nothing of PyTorch.
+`onnx/` writes a TrainingStep as ONNX files. `trainer` (OnnxTrainer) runs them, and `tensors` reads and writes their
+state; both need numpy alone, and onnxruntime to run. So importing this package imports nothing of PyTorch.
 """
 
 from modgrad.export.trainer import OnnxTrainer

@@ -22,7 +22,7 @@ def batch_of(ports: Sequence[Port], given: Sequence[Any], call: str) -> tuple[di
     the input.
     """
     if len(given) != len(ports):
-        wanted = ", ".join(f"{port.name} {_shape(port)} {port.dtype}" for port in ports)
+        wanted = ", ".join(map(str, ports))
         raise TypeError(f"{call} was given {len(given)} arrays, expected {len(ports)}: {wanted}")
     free: dict[str, tuple[int, str]] = {}  # a free dimension -> its size, and the input that it was first met at
     found = {}
@@ -115,7 +115,7 @@ def _check_shape(array: Array, port: Port, free: dict[str, tuple[int, str]], whe
         wanted == size for wanted, size in zip(port.shape, array.shape, strict=True) if isinstance(wanted, int)
     )
     if not fits:
-        raise ValueError(f"{where} has shape {array.shape}, expected {_shape(port)}")
+        raise ValueError(f"{where} has shape {array.shape}, expected {port.form}")
     for wanted, size in zip(port.shape, array.shape, strict=True):
         if isinstance(wanted, str):
             before, other = free.setdefault(wanted, (size, port.name))
@@ -123,8 +123,3 @@ def _check_shape(array: Array, port: Port, free: dict[str, tuple[int, str]], whe
                 raise ValueError(f"{where} has shape {array.shape}, so {wanted} is {size}; by {other} it is {before}")
             if not size:
                 raise ValueError(f"{where} has shape {array.shape}: {wanted} is 0, and there is nothing to compute")
-
-
-def _shape(port: Port) -> str:
-    sizes = ", ".join(map(str, port.shape))
-    return f"({sizes},)" if len(port.shape) == 1 else f"({sizes})"

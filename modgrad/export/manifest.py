@@ -27,6 +27,15 @@ class Port:
     shape: Shape
     dtype: np.dtype[Any]
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.form} {self.dtype}" if self.shape else f"{self.name} {self.dtype}"
+
+    @property
+    def form(self) -> str:
+        """The shape, for people."""
+        sizes = ", ".join(map(str, self.shape))
+        return f"({sizes},)" if len(self.shape) == 1 else f"({sizes})"
+
     @property
     def is_fixed(self) -> bool:
         """Whether no dimension is free."""

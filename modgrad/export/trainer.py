@@ -38,6 +38,7 @@ class OnnxTrainer:
         self._session = _session(self.manifest.step, threads)
         _look_through(self.manifest, self._session)
         self._predict_session: Any = None
+        self._numbers = numbers_of(self.manifest.numbers, None, None)
         changed = [tensor for tensor in self.manifest.tensors if tensor.output is not None]
         self._now = {tensor.name: np.zeros(tensor.sizes(), tensor.dtype) for tensor in self.manifest.tensors}
         self._next = {**self._now, **{tensor.name: np.zeros(tensor.sizes(), tensor.dtype) for tensor in changed}}
@@ -63,7 +64,10 @@ class OnnxTrainer:
         """
         manifest = self.manifest
         feeds, sizes = batch_of(manifest.batch, batch, "step")
-        feeds |= numbers_of(manifest.numbers, lr, sizes["steps"] if manifest.scan else None)
+        if lr is None and not manifest.scan:
+            feeds |= self._numbers
+        else:
+            feeds |= numbers_of(manifest.numbers, lr, sizes["steps"] if manifest.scan else None)
         binding = self._bindings[0]
         for name, array in feeds.items():
             binding.bind_cpu_input(name, array)
@@ -199,7 +203,7 @@ def _session(path: Path, threads: int | None) -> Any:
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}, which the manifest names")
     options = ort.SessionOptions()
-    options.log_severity_level = 3  # errors; they are raised too
+    options.log_severity_level = 4  # errors are raised
     if threads is not None:
         options.intra_op_num_threads = threads
     try:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from modgrad.graph.call import is_parameter
-from modgrad.graph.lists import CELL, LISTS, LOWER, NAMED, OTHER_NAMES, PROMOTE, REFUSED, STATE
+from modgrad.graph.lists import LISTS, LOWER, NAMED, OTHER_NAMES, PROMOTE, REFUSED, STATE
 from modgrad.graph.mode import mode, switched
 
 AS_GIVEN = "as given"  # an operation that was told its dtype
@@ -153,14 +153,10 @@ class Cast:
 
     backward_ = parameter_gradients_ = None
 
-    def __init__(
-        self, module: Any, device_type: str, dtype: torch.dtype, given: torch.dtype | None, since: int = 0
-    ) -> None:
+    def __init__(self, module: Any, device_type: str, dtype: torch.dtype, most: int | None) -> None:
         self._module, self._device_type, self._dtype = module, device_type, dtype
-        self._given = given  # what the outputs are cast to; None for nothing
-        self._since = since  # the first output that is
+        self._most = most  # how many of the inputs are cast; None: all
         self._inputs: list[torch.dtype | None] = []
-        self._outputs: list[torch.dtype | None] = []
 
     def forward(self, call: Any, *inputs: Any) -> Any:
         self._inputs = [x.dtype if isinstance(x, Tensor) else None for x in inputs]
@@ -176,37 +172,19 @@ class Cast:
         module = object.__new__(type(self._module))
         module.__dict__.update(own)
         module.__dict__.update(changed)
-        output = module.forward(call, *(self._cast(x) if self._concerns(x) else x for x in given))
-        if self._given is None:
-            return output
-        several = isinstance(output, (tuple, list))
-        outputs = [*output] if several else [output]
-        self._outputs = [y.dtype if isinstance(y, Tensor) else None for y in outputs]
-        since = self._since % len(outputs)
-        outputs[since:] = [y.to(self._given) if self._concerns(y) else y for y in outputs[since:]]
-        return tuple(outputs) if several else outputs[0]
+        cast = [self._cast(x) if self._concerns(x) else x for x in given[: self._most]]
+        return module.forward(call, *cast, *given[len(cast) :])
 
     def backward(self, call: Any, *grads: Any) -> Any:
-        results = self._module.backward(call, *self._as_given_out(call, grads))
+        results = self._module.backward(call, *grads)
         if not isinstance(results, (tuple, list)):
             return _to(results, self._inputs[0])
         return *map(_to, results, self._inputs), *results[len(self._inputs) :]
 
     def parameter_gradients(self, call: Any, *grads: Any) -> dict[str, Tensor | None]:
-        gradients = self._module.parameter_gradients(call, *self._as_given_out(call, grads))
+        gradients = self._module.parameter_gradients(call, *grads)
         dtypes = {name: parameter.dtype for name, parameter in call.parameters.items()}
         return {name: _to(gradient, dtypes.get(name)) for name, gradient in gradients.items()}
-
-    def _as_given_out(self, call: Any, grads: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Gradients of the outputs as forward gave them. The same ones for both methods above, which may share work and
-        know by these that it is done."""
-        if self._given is None:
-            return grads
-        known = getattr(call, "as_given_out", None)
-        if known is None or any(a is not b for a, b in zip(known[0], grads, strict=True)):
-            call.as_given_out = known = grads, tuple(map(_to, grads, self._outputs))
-        given: tuple[Any, ...] = known[1]
-        return given
 
     def _concerns(self, x: Any) -> bool:
         return _is_eligible(x, self._device_type)
@@ -265,15 +243,12 @@ def cast(module: Any, values: list[Any]) -> Any:
                 "write BCEWithLogitsLoss() on the scores themselves; or leave autocast for it, nn.autocast("
                 f"{device_type!r}, enabled=False), and give it input.float()"
             )
-        target: Any = lower if kind == LOWER else torch.float32
-        given = None
+        target: Any = lower if kind in (LOWER, STATE) else torch.float32
         if kind == PROMOTE:
             target = _widest(tensors, device_type, lower)
-        elif kind in (STATE, CELL):
-            target, given = lower, _widest(values[-1:], device_type, lower)
         if all(x.dtype is target for x in tensors if _is_eligible(x, device_type)):
             return module
-    return Cast(module, device_type, target, given, -1 if kind == CELL else 0)
+    return Cast(module, device_type, target, 1 if kind == STATE else None)  # the states, which come last, stay
 
 
 def _list_of(operation: str, device_type: str) -> str | None:

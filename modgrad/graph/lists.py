@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 LOWER, FLOAT32, PROMOTE, REFUSED = "lower", "float32", "promote", "refused"
-STATE, CELL = "state", "cell"  # of recurrent layers
+STATE = "state"  # of recurrent layers
 
 _CONVOLUTIONS = "conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d"
 _PRODUCTS = "addbmm addmm baddbmm bmm linalg_vecdot linear matmul mm prelu scaled_dot_product_attention"
@@ -39,15 +39,13 @@ _CUDA = {
 }
 
 # What PyTorch makes of several operations, by what comes out of them. STATE: products in the lower dtype, which meet a
-# layer's state, h or c, and all that comes out has its dtype. CELL: the same, but that h, which is projected, is a
-# product itself.
+# layer's state, h or c, in the state's.
 _MADE_OF_SEVERAL = {
     "cpu": {
         LOWER: "affine_grid lstm rnn rnn_relu_cell rnn_tanh_cell",
         FLOAT32: "linear_cross_entropy lp_pool3d local_response_norm_of_images",
         PROMOTE: "cosine_similarity multilabel_soft_margin_loss pairwise_distance",
-        STATE: "gru gru_cell lstm_cell lstm_packed",
-        CELL: "lstm_projected",
+        STATE: "gru gru_cell lstm_cell lstm_packed lstm_projected",
     },
     "cuda": {
         LOWER: "affine_grid gru lstm lstm_packed lstm_projected rnn",

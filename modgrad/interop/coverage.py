@@ -68,7 +68,7 @@ def _classes() -> Iterator[list[str]]:
 
 def _functions() -> str:
     names = [n for n, f in sorted(vars(F).items()) if _is_public(n, f)]
-    there = [n for n in names if getattr(F, n) in OPERATORS]
+    there = [n for n in names if getattr(F, n) in OPERATORS and n not in RAISING]
     plain = [n for n in names if n in PLAIN]
     rest = [n for n in names if n not in there and n not in plain]
     lines = [f"There: {_listed(there)}.", f"Asked of plain values, as they have no derivative: {_listed(plain)}."]
@@ -77,6 +77,7 @@ def _functions() -> str:
 
 
 PLAIN = {"one_hot"}
+RAISING = {"l1_loss"}  # PyTorch does not hand its weight on
 
 
 def _is_public(name: str, function: Any) -> bool:

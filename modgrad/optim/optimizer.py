@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from modgrad.functional.kernel import formulas
 from modgrad.graph import Parameter
 from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode
@@ -61,7 +60,6 @@ class Optimizer(Hooked):
         self.defaults: dict[str, Any] = {**(defaults or {}), **others}
         self.state: dict[Parameter, State] = defaultdict(dict)
         self.param_groups: list[Group] = []
-        self._strided: set[int] = set()  # parameters whose memory was in another order than that of their dimensions
         if isinstance(params, Tensor):
             raise TypeError(f"{type(self).__name__}: params must be several, got {describe(params)}: write [parameter]")
         groups = list(params)
@@ -117,38 +115,21 @@ class Optimizer(Hooked):
 
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None if closure is None else closure()
+        state, takes_sparse = self.state, self.takes_sparse
         with _plainly():
             for group in self.param_groups:
                 params, grads, states = [], [], []
                 for parameter in group["params"]:
                     grad = parameter.grad
                     if grad is not None and parameter.grad_f:
-                        if grad.is_sparse is not self.takes_sparse:
+                        if grad.is_sparse is not takes_sparse:
                             self._refuse_layout(grad)
                         params.append(parameter)
                         grads.append(grad)
-                        states.append(self.state[parameter])
+                        states.append(state[parameter])
                 if params:
-                    self.apply(params, grads, states, group)
+                    self.update(params, grads, states, group)
         return loss
-
-    def apply(self, params: list[Any], grads: list[Tensor], states: list[State], group: Group) -> None:
-        """`update`, with the values of each parameter, its gradient and its state in one order in memory: the kernels
-        go through memory, and do not ask for strides."""
-        plain = self.takes_sparse or (all(map(_is_contiguous, params)) and all(map(_is_contiguous, grads)))
-        if plain and not self._strided:
-            self.update(params, grads, states, group)
-            return
-        self._strided.difference_update(map(id, params))
-        self._strided.update(id(param) for param in params if not param.is_contiguous())
-        gaps = [i for i, param in enumerate(params) if not _is_dense(param)]
-        with formulas() if gaps else nullcontext():
-            for i, (param, state) in enumerate(zip(params, states, strict=True)):
-                if i in gaps:
-                    continue
-                grads[i] = _laid_as(param, grads[i])
-                state.update({k: _laid_as(param, v) for k, v in state.items() if isinstance(v, Tensor)})
-            self.update(params, grads, states, group)
 
     def _refuse_layout(self, grad: Tensor) -> None:
         kind = type(self).__name__
@@ -252,17 +233,6 @@ def _fitted(state: Mapping[str, Any], parameter: Parameter, scalars: tuple[str, 
 
     with _plainly():
         return {name: fitted(value, name) for name, value in state.items()}
-
-
-_is_contiguous = Tensor.is_contiguous
-_is_dense = torch.ops.aten.is_non_overlapping_and_dense.default
-
-
-def _laid_as(param: Tensor, value: Tensor) -> Tensor:
-    """`value`, in memory as the parameter is, if it is of its shape."""
-    if value.shape != param.shape or value.stride() == param.stride() or value.layout is not torch.strided:
-        return value
-    return torch.empty_like(param, dtype=value.dtype).copy_(value)
 
 
 def active(hyper: Any) -> bool:

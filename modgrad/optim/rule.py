@@ -5,7 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from itertools import chain
+from operator import itemgetter
+from types import NoneType
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +16,7 @@ from torch import Tensor
 from modgrad.functional.kernel import running_formulas
 from modgrad.graph.mode import mode
 from modgrad.optim.many import blocks, number
-from modgrad.optim.optimizer import ACCELERATED, Group, Optimizer, State, active, assign
+from modgrad.optim.optimizer import ACCELERATED, NOTES, Group, Optimizer, State, active, assign
 
 _PARTS = {"beta1": ("betas", 0), "beta2": ("betas", 1)}  # hyper-parameters that a group holds as parts of another
 
@@ -46,6 +49,7 @@ class RuleOptimizer(Optimizer):
     _memory: ClassVar[tuple[str, ...]] = ()
     _always: ClassVar[tuple[str, ...]] = ()
     _numbers: ClassVar[tuple[str, ...]] = ()
+    _replaced: ClassVar[tuple[str, ...]] = ()  # the scalars that the rule gives anew
     # The scalars in the state: "step" first, also if the rule does not ask for it.
     _counts: ClassVar[tuple[str, ...]] = ()
     # What it is told under a group's own name, and what a group may hold as part of another.
@@ -55,14 +59,18 @@ class RuleOptimizer(Optimizer):
 
     _made: Made | None = None  # inside `in_parts`: the scalars made so far, each with the one it takes the place of
 
+    def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any] | None = None, **others: Any) -> None:
+        self._told: dict[int, Told] = {}
+        super().__init__(params, defaults, **others)
+
     def __init_subclass__(cls) -> None:
         if "rule" in cls.__dict__:
             parameters = inspect.signature(cls.rule).parameters.values()
             cls._memory = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)[2:]
             cls._always = tuple(n for n in cls._memory if n not in cls.scalars and n not in cls.optional)
             cls._numbers = tuple(name for name in cls._memory if name in cls.scalars)
-            others = tuple(name for name in cls._numbers if name != "step")
-            cls._counts = ("step", *others) if cls.counted else others
+            cls._replaced = tuple(name for name in cls._numbers if name != "step")
+            cls._counts = ("step", *cls._replaced) if cls.counted else cls._replaced
             told = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
             cls._hyper = tuple(name for name in told if name not in _PARTS)
             cls._parts = tuple(name for name in told if name in _PARTS)
@@ -105,6 +113,24 @@ class RuleOptimizer(Optimizer):
             told[name] = group[name] if name in group else group[whole][position]
         return told
 
+    def told(self, group: Group) -> Told:
+        """What an update in place is told by a group, remembered until an entry changes."""
+        told = self._told.get(id(group))
+        if told is not None and len(group) == told.entries and told.read(group) == told.values:
+            return told
+        hyper = self.hyper(group)
+        for name in self._read:
+            if isinstance(x := hyper[name], Tensor):
+                hyper[name] = number(x) if name == "lr" else float(x)
+        read = itemgetter(*[name for name in group if name not in NOTES])
+        kept = self.kept(group)
+        names = (*kept, *self._numbers)
+        places = [names.index(name) if name in names else -1 for name in self._memory]
+        told = Told(len(group), read, read(group), kept, places, hyper)
+        if _unchanging(told.values):
+            self._told[id(group)] = told
+        return told
+
     def initial(self, param: Tensor, group: Group) -> State:
         state = {name: torch.zeros_like(param, memory_format=torch.preserve_format) for name in self.kept(group)}
         return {"step": scalar(param), **state} if self.counted else state
@@ -129,7 +155,9 @@ class RuleOptimizer(Optimizer):
 
     def update(self, params: list[Any], grads: list[Tensor], states: list[State], group: Group) -> None:
         made = {} if self._made is None else self._made
-        kept, counts = self.kept(group), self._counts
+        by_rule = self.rule_ is None or running_formulas()
+        told = None if by_rule else self.told(group)
+        kept, counts = self.kept(group) if told is None else told.kept, self._counts
         try:
             columns = [[state[name] for state in states] for name in kept]
             scalars = [[state[name] for state in states] for name in counts]
@@ -137,12 +165,20 @@ class RuleOptimizer(Optimizer):
             self._begin(params, states, {*kept, *counts}, group)
             columns = [[state[name] for state in states] for name in kept]
             scalars = [[state[name] for state in states] for name in counts]
-        if self.counted:
-            _count(states, scalars[0], made)
-        if self.rule_ is None or running_formulas():
+        if not (by_rule or self.takes_sparse or in_order(params, grads, *columns)):
+            by_rule = not lay(params, grads, states)
+            columns = [[state[name] for state in states] for name in kept]
+        shared = not self.counted or _count(states, scalars.pop(0), made)
+        if by_rule or told is None:
             self._by_rule(params, grads, states, group, made)
-        else:
-            self._in_place([params, grads, *columns], states, group, kept, made)
+            return
+        lists = [params, grads, *columns]
+        if shared and not ACCELERATED and all(map(_all_one, scalars)):  # on the CPU a list may hold all dtypes
+            self._in_place(lists, states, told, made)
+            return
+        for some in _alike(params, states, self._numbers):
+            columns = [[column[i] for i in some] for column in lists]
+            self._in_place(columns, [states[i] for i in some], told, made)
 
     def _begin(self, params: list[Any], states: list[State], names: set[str], group: Group) -> None:
         """Make what parameters that are updated for the first time lack."""
@@ -169,28 +205,17 @@ class RuleOptimizer(Optimizer):
                     old.copy_(value)
             assign(params, i, new.to(param.dtype))  # a number, where it is one, would become a double by a double lr
 
-    def _in_place(
-        self, lists: list[list[Any]], states: list[State], group: Group, kept: Sequence[str], made: Made
-    ) -> None:
+    def _in_place(self, lists: list[list[Any]], states: list[State], told: Told, made: Made) -> None:
         """Update all of one kind and count at once. lists: parameters, gradients, and what is kept of each."""
-        hyper = self.hyper(group)
-        for name in self._read:
-            if isinstance(x := hyper[name], Tensor):
-                hyper[name] = number(x) if name == "lr" else float(x)
-        for some in _alike(lists[0], states, self._numbers):
-            mine, memories = lists, states
-            if len(some) != len(states):
-                mine, memories = [[column[i] for i in some] for column in lists], [states[i] for i in some]
-            memory: dict[str, Any] = {name: memories[0][name] for name in self._numbers}
-            results = None
-            for params, grads, *columns in blocks(mine) if self.blocked else (mine,):
-                memory.update(zip(kept, columns, strict=True))
-                results = self.rule_(params, grads, *[memory.get(name, []) for name in self._memory], **hyper)  # type: ignore[misc]
-            if results is not None:
-                given_back = [name for name in self._numbers if name != "step"]
-                for name, value in zip(given_back, results, strict=True):
-                    for state in memories:
-                        state[name] = _made_once(made, name, state[name], value)
+        numbers = [states[0][name] for name in self._numbers]
+        results = None
+        for params, grads, *columns in blocks(lists) if self.blocked else (lists,):
+            memory = [*columns, *numbers, []]
+            results = self.rule_(params, grads, *[memory[i] for i in told.places], **told.hyper)  # type: ignore[misc]
+        if results is not None:
+            for name, value in zip(self._replaced, results, strict=True):
+                for state in states:
+                    state[name] = _made_once(made, name, state[name], value)
 
     def _share_scalars(self) -> None:
         for group in self.param_groups:
@@ -205,6 +230,25 @@ class RuleOptimizer(Optimizer):
 
 
 Made = dict[Any, tuple[Tensor, Tensor]]
+
+
+class Told(NamedTuple):
+    """What an update in place is told by a group; and how many entries that had, and, by `read`, which."""
+
+    entries: int
+    read: Callable[[Group], Any]
+    values: Any
+    kept: tuple[str, ...]
+    places: list[int]  # of each of the rule's memories, among what is kept, the scalars, and an empty list
+    hyper: dict[str, Any]
+
+
+def _unchanging(value: Any) -> bool:
+    """Whether a value can be replaced but not changed where it is, as a tensor and a list can."""
+    return all(map(_unchanging, value)) if type(value) is tuple else isinstance(value, (int, float, str, NoneType))
+
+
+_ONE = torch.ones((), dtype=torch.float32, device="cpu")
 
 
 def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,8 +277,8 @@ def _made_once(made: Made, name: str, old: Tensor, value: Any) -> Tensor:
     """What takes the place of a scalar, once for all that share the old one: `value`, or the count of one step more."""
     pair = made.get((name, id(old)))
     if pair is None:
-        if value is None:
-            new = old + 1
+        if value is None:  # in an eager step a tensor is added in half the time of a number
+            new = old + (1 if mode.tracing else _ONE)
         elif isinstance(value, Tensor):
             new = value.to(old.dtype)
         else:
@@ -243,30 +287,59 @@ def _made_once(made: Made, name: str, old: Tensor, value: Any) -> Tensor:
     return pair[1]
 
 
+def in_order(params: list[Any], *alongside: list[Any]) -> bool:
+    """Whether all of these lie in memory in the order of their dimensions, as kernels take for granted that go through
+    memory without asking for strides."""
+    return all(map(_is_contiguous, chain(params, *alongside)))
+
+
+def lay(params: list[Any], grads: list[Tensor], states: list[State]) -> bool:
+    """Lay gradients and states in memory as their parameters are. False if a parameter has gaps, as no other can."""
+    if not all(map(_is_dense, params)):
+        return False
+    for i, (param, state) in enumerate(zip(params, states, strict=True)):
+        grads[i] = laid_as(param, grads[i])
+        state.update({name: laid_as(param, value) for name, value in state.items() if isinstance(value, Tensor)})
+    return True
+
+
+_is_contiguous = Tensor.is_contiguous
+_is_dense = torch.ops.aten.is_non_overlapping_and_dense.default
+
+
+def laid_as(param: Tensor, value: Tensor) -> Tensor:
+    """`value`, in memory as the parameter is, if it is of its shape."""
+    if value.shape != param.shape or value.stride() == param.stride():
+        return value
+    return torch.empty_like(param, dtype=value.dtype).copy_(value)
+
+
 def _on_device(value: Any, parameter: Tensor) -> Tensor:
     return value.to(parameter.device) if isinstance(value, Tensor) else scalar(parameter, float(value))
 
 
-def _count(states: list[State], steps: list[Tensor], made: Made) -> None:
-    """One more step for each: a new count for all that share one."""
+def _count(states: list[State], steps: list[Tensor], made: Made) -> bool:
+    """One more step for each: a new count for all that share one. Gives whether all share one."""
     first = steps[0]
     new = _made_once(made, "step", first, None)
+    shared = True
     for state, old in zip(states, steps, strict=True):
-        state["step"] = new if old is first else _made_once(made, "step", old, None)
+        if old is first:
+            state["step"] = new
+        else:
+            state["step"], shared = _made_once(made, "step", old, None), False
+    return shared
+
+
+def _all_one(column: list[Any]) -> bool:
+    first = column[0]
+    return all([value is first for value in column])  # noqa: C419 (half the time of a generator)
 
 
 def _alike(params: list[Any], states: list[State], scalars: tuple[str, ...]) -> Iterable[Sequence[int]]:
     """The positions of the parameters that are of one device and dtype, and share their scalars."""
-    everything = range(len(params))
-    if not ACCELERATED:  # where a list may hold all dtypes
-        for name in scalars:
-            first = states[0][name]
-            if not all([state[name] is first for state in states]):  # noqa: C419 (half the time of a generator)
-                break
-        else:
-            return (everything,)
     kinds: dict[Any, list[int]] = {}
-    for i in everything:
+    for i in range(len(params)):
         param, numbers = params[i], [id(states[i][name]) for name in scalars]
         kinds.setdefault((param.device, param.dtype, *numbers), []).append(i)
     return kinds.values()

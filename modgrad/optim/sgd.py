@@ -10,9 +10,8 @@ from torch import Tensor
 
 from modgrad.functional.kernel import running_formulas
 from modgrad.graph.mode import mode
-from modgrad.optim.many import number
 from modgrad.optim.optimizer import Group, State, active, assign, same_kind
-from modgrad.optim.rule import RuleOptimizer, descent, given, scalar
+from modgrad.optim.rule import RuleOptimizer, descent, given, in_order, lay, scalar
 
 
 def sgd(
@@ -54,6 +53,8 @@ def sgd_(params: list[Tensor], grads: list[Tensor], momentum_buffers: list[Tenso
     momentum_buffers: empty without momentum; else one for each, and `is_first_step` among `hyper` says whether they
     are to be filled rather than read.
     """
+    if isinstance(hyper["lr"], Tensor):
+        hyper["lr"] = hyper["lr"].float()
     torch._fused_sgd_(params, grads, momentum_buffers, **hyper)
 
 
@@ -112,25 +113,37 @@ class SGD(RuleOptimizer):
         if running_formulas():
             self._by_formula(params, grads, states, group)
             return
-        hyper = self.hyper(group)
-        if isinstance(hyper["lr"], Tensor):
-            lr = number(hyper["lr"])
-            hyper["lr"] = lr.float() if isinstance(lr, Tensor) else lr
-        if not group["momentum"]:
+        hyper = self.told(group).hyper
+        buffers = _buffers(states) if hyper["momentum"] else []
+        if not in_order(params, grads, buffers):
+            if not lay(params, grads, states):
+                self._by_formula(params, grads, states, group)
+                return
+            buffers = _buffers(states) if hyper["momentum"] else []
+        if not hyper["momentum"]:
             for mine, gradients in same_kind(params, grads):
                 sgd_(mine, gradients, [], is_first_step=False, **hyper)
-            return
-        for mine, gradients, memories in same_kind(params, grads, states):
-            at_its_first = list(map(_at_its_first, memories))
-            for first in (False, True):  # a parameter that was frozen until now has no buffer yet
-                some = [i for i, begins in enumerate(at_its_first) if begins == first]
-                if not some:
-                    continue
-                if first:
-                    for i in some:
-                        memories[i]["momentum_buffer"] = torch.empty_like(mine[i])
-                buffers = [memories[i]["momentum_buffer"] for i in some]
-                sgd_([mine[i] for i in some], [gradients[i] for i in some], buffers, is_first_step=first, **hyper)
+        elif len(buffers) == len(states) and not any(["begun" in state for state in states]):  # noqa: C419 (faster)
+            for mine, gradients, own in same_kind(params, grads, buffers):
+                sgd_(mine, gradients, own, is_first_step=False, **hyper)
+        else:
+            for mine, gradients, memories in same_kind(params, grads, states):
+                self._begin_some(mine, gradients, memories, hyper)
+
+    def _begin_some(
+        self, params: list[Any], grads: list[Tensor], states: list[State], hyper: Mapping[str, Any]
+    ) -> None:
+        """Update where some buffers are still to be filled: a parameter that was frozen until now has none yet."""
+        at_its_first = list(map(_at_its_first, states))
+        for first in (False, True):
+            some = [i for i, begins in enumerate(at_its_first) if begins == first]
+            if not some:
+                continue
+            if first:
+                for i in some:
+                    states[i]["momentum_buffer"] = torch.empty_like(params[i])
+            buffers = [states[i]["momentum_buffer"] for i in some]
+            sgd_([params[i] for i in some], [grads[i] for i in some], buffers, is_first_step=first, **hyper)
 
     def _by_formula(self, params: list[Any], grads: list[Tensor], states: list[State], group: Group) -> None:
         hyper = self.hyper(group)
@@ -145,6 +158,11 @@ class SGD(RuleOptimizer):
                 if begun is not None:
                     state["begun"] = torch.ones_like(begun)
             assign(params, i, new.to(param.dtype))
+
+
+def _buffers(states: list[State]) -> list[Tensor]:
+    """Those that there are."""
+    return [buffer for state in states if (buffer := state.get("momentum_buffer")) is not None]
 
 
 def _at_its_first(memory: State) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +11,14 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from modgrad.graph.errors import describe
-from modgrad.step import cache, products, scalars
+from modgrad.step import cache, inductor
 from modgrad.step.binding import Binding
 from modgrad.step.cuda import Captured
 from modgrad.step.dryrun import UntraceableError, dry_run
-from modgrad.step.locate import locating, place_of
+from modgrad.step.locate import locating
 from modgrad.step.native import DTYPES, Native, refuse_without_compiler
 from modgrad.step.program import exporting
-from modgrad.step.quiet import quiet
+from modgrad.step.shapes import Shapes
 from modgrad.step.training import parts
 
 if TYPE_CHECKING:
@@ -147,12 +146,20 @@ class CompiledStep:
         """A program, compiled or from the cache, and what is noted about it."""
         names = self.step.names()
         lines = [self.backend, "dynamic" if dynamic else "static", f"{torch.get_num_threads()} threads"]
+        shapes = Shapes()
         for size in _SIZES if dynamic else [None]:  # for a program of any size, what it does at two of them
             batch = pytree.tree_unflatten([x if size is None else _resized(x, size) for x in leaves], structure)
             done, (_, loss) = dry_run(
-                names, binding.pure(due), binding.leaves, binding.numbers, batch, constants=binding.constants
+                names,
+                binding.pure(due),
+                binding.leaves,
+                binding.numbers,
+                batch,
+                constants=binding.constants,
+                shapes=shapes,
             )
             lines += done
+        shapes.save()
         batch = pytree.tree_unflatten(leaves, structure)
         entry, about, there = cache.find_or_make(
             cache.key(lines),
@@ -166,7 +173,6 @@ class CompiledStep:
 DEVICES = {"aotinductor": "cpu", "cudagraph": "cuda"}  # the device that each backend is for
 _PAIR = pytree.tree_structure((0, 0))
 _SIZES = (6, 10)
-_SMALL = 2**20  # values
 
 
 def _resized(x: Tensor, size: int) -> Tensor:
@@ -175,10 +181,7 @@ def _resized(x: Tensor, size: int) -> Tensor:
 
 def packaged(binding: Binding, run: Any, batch: Any, folder: Path, dynamic: bool, device: str) -> dict[str, Any]:
     """Put the compiled program into `folder`. Returns for which batch sizes it is: none, if `dynamic` failed."""
-    with quiet():
-        refuse_without_compiler()
-        from torch._inductor import aoti_compile_and_package  # noqa: PLC0415 (takes seconds to import)
-
+    refuse_without_compiler()
     from modgrad.interop.exporting import Program  # noqa: PLC0415
 
     package = folder / "step.pt2"
@@ -192,27 +195,11 @@ def packaged(binding: Binding, run: Any, batch: Any, folder: Path, dynamic: bool
     with locating(names), exporting(names):
         program = Program(lambda leaves, rest: run(leaves, *rest))
         exported = torch.export.export(program, (state, inputs), dynamic_shapes=shapes, strict=False)
-        low, high = _sizes(exported) if dynamic else (1, 0)
+        low, high = inductor.sizes(exported) if dynamic else (1, 0)
         if dynamic and low > high:
             return {"from": low, "to": high}
         exported = exported.run_decompositions({})
-    with torch.no_grad(), quiet():
-        _refuse_foreign(exported.graph)
-        places = _places(exported.graph)
-        products.chosen(exported.graph_module)
-        scalars.apart(exported.graph_module)
-        with products.lowered():
-            # Small intermediates are taken from one piece of memory, as asking for each takes longer than filling it.
-            # Large ones are made in the program's own order: what goes by chunks would else hold all chunks at once.
-            small = _intermediate(exported.graph) < _SMALL
-            options = {"memory_planning": small, "reorder_for_locality": small}
-            try:
-                aoti_compile_and_package(exported, package_path=str(package), inductor_configs=options)
-            except Exception as error:
-                raise UntraceableError(
-                    f"PyTorch's compiler could not compile the step{_blamed(places, error)}: "
-                    f"{type(error).__name__}: {error}"
-                ) from error
+    inductor.package({"model": exported}, package)
     if device == "cpu":
         _unpack(package, folder / "step.so")
     return {"from": low, "to": high}
@@ -231,45 +218,3 @@ def _unpack(package: Path, library: Path) -> None:
         (shared,) = (name for name in names if name.endswith(".so"))
         library.write_bytes(archive.read(shared))
     package.unlink()
-
-
-def _intermediate(graph: Any) -> int:
-    """How many values the operations of a program give, or about, where the batch size is free."""
-    values = [node.meta.get("val") for node in graph.nodes if node.op == "call_function"]
-    return sum(math.prod(map(products.size, value.shape)) for value in values if isinstance(value, Tensor))
-
-
-def _refuse_foreign(graph: Any) -> None:
-    """Raise for an operation that only Python knows, which the compiled program would have to call."""
-    for node in graph.nodes:
-        if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace not in ("aten", "prims", "mkldnn"):
-            raise UntraceableError(
-                f"{place_of(node) or 'the step'} calls {node.target}, an operation made in Python, which a compiled "
-                "program cannot: write it with torch's own"
-            )
-
-
-def _places(graph: Any) -> dict[str, set[str]]:
-    """For each operation by name, where it comes from. Taken off the graph, as the compiler has no use for it."""
-    places: dict[str, set[str]] = {}
-    for node in graph.nodes:
-        if place := place_of(node):
-            places.setdefault(str(node.target), set()).add(place)
-        node.meta.pop("custom", None)
-    return places
-
-
-def _blamed(places: dict[str, set[str]], error: Exception) -> str:
-    """The places of the operation that an error of the compiler names."""
-    found = [place for target, those in places.items() if f"target: {target}\n" in str(error) for place in those]
-    return f", at {' or '.join(sorted(found))}" if found else ""
-
-
-def _sizes(exported: Any) -> tuple[int, int]:
-    """The batch sizes that a program can take: (2, 0) if the model fixed them to one."""
-    ranges = list(exported.range_constraints.values())
-    if len(ranges) != 1:
-        return 2, 0
-    (only,) = ranges
-    high = int(only.upper) if only.upper < 2**62 else 2**62
-    return max(2, int(only.lower)), high

@@ -3,14 +3,15 @@
 It takes milliseconds where torch.export takes seconds, so it can be done at every start: what it lists is the content
 that a compiled program is looked up by. And it finds what cannot be traced.
 
-Small steps are run on their real values, as importing what computes shapes alone takes most of a second; large ones on
-shadows, tensors that have everything but values.
+Small steps are run on their real values; large ones on shadows, tensors that have everything but values. What computes
+shapes takes one to two seconds to import, so `Shapes` remembers what it gave.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from modgrad.step.locate import Paths, described, failed
+from modgrad.step.shapes import Shapes
 
 _SMALL = 2_000_000  # values that a step may hold to be run on them
 
@@ -29,15 +31,20 @@ class UntraceableError(RuntimeError):
 
 
 def dry_run(
-    names: Paths, function: Callable[..., Any], *inputs: Any, constants: list[tuple[Tensor, int]] | None = None
+    names: Paths,
+    function: Callable[..., Any],
+    *inputs: Any,
+    constants: list[tuple[Tensor, int]] | None = None,
+    shapes: Shapes | None = None,
 ) -> tuple[list[str], Any]:
     """The operations that function(*inputs) does, as text, and what it gives. It must change nothing that it is given.
 
     names: of the modules, for errors. constants: is given the tensors that are neither inputs nor results, whose values
-    are part of the program, with their versions. Raises UntraceableError.
+    are part of the program, with their versions. shapes: what is known of results on shadows, and is added to. Raises
+    UntraceableError.
     """
     size = sum(x.numel() for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor))
-    record = _Record(names, real=size <= _SMALL)
+    record = _Record(names, shapes, real=size <= _SMALL)
     inputs = pytree.tree_map(lambda x: record.admit(x) if isinstance(x, Tensor) else x, inputs)
     try:
         with record:
@@ -85,9 +92,10 @@ class _Record(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # or the first operation would import PyTorch's compiler, which takes two seconds
 
-    def __init__(self, names: Paths, real: bool) -> None:
+    def __init__(self, names: Paths, shapes: Shapes | None, real: bool) -> None:
         super().__init__()
         self.names = names
+        self.shapes = shapes
         self.real = real
         self.lines: list[str] = []
         self.known: dict[int, tuple[int, Tensor]] = {}  # by identity; held, as an identity is one's own only in life
@@ -159,11 +167,8 @@ class _Record(TorchDispatchMode):
         metas, named = pytree.tree_map(meta, (args, kwargs))
         if named.get("device") is not None or device is None:
             device, named["device"] = torch.device(named.get("device") or "cpu"), torch.device("meta")
-        try:
-            result = func(*metas, **named)
-        except NotImplementedError:
-            import_module("torch._meta_registrations")  # which takes a third of a second
-            result = func(*metas, **named)
+        run = partial(_on_meta, func, metas, named)
+        result = run() if self.shapes is None else self.shapes.result(func, metas, named, run)
 
         def shadow(x: Any) -> Any:
             if not isinstance(x, Tensor):
@@ -184,6 +189,14 @@ class _Record(TorchDispatchMode):
         if not x.is_inference():
             self.constants.append((x, x._version))
         return f"{_digest(x)} {kind}"  # neither input nor result: what it holds is part of the program
+
+
+def _on_meta(func: Any, args: Any, kwargs: Any) -> Any:
+    try:
+        return func(*args, **kwargs)
+    except NotImplementedError:
+        import_module("torch._meta_registrations")  # which takes a third of a second
+        return func(*args, **kwargs)
 
 
 def _draws(func: Any, args: Any, kwargs: Any) -> bool:

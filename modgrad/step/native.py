@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from modgrad.step import cache
+from modgrad.step.quiet import quiet
 
 if TYPE_CHECKING:
     from modgrad.step.binding import Binding
@@ -161,7 +162,8 @@ def compiler() -> list[str]:
 
 def refuse_without_compiler() -> None:
     """Raise where a compiler is missing, before time is spent."""
-    from torch._inductor.cpp_builder import get_cpp_compiler  # noqa: PLC0415 (takes seconds to import)
+    with quiet():
+        from torch._inductor.cpp_builder import get_cpp_compiler  # noqa: PLC0415 (takes seconds to import)
 
     compiler()
     try:

@@ -211,7 +211,9 @@ class PureStep:
         """The hyper-parameters of each group that are inputs of the program. One that the state lacks is a constant."""
         groups: list[dict[str, Any]] = [{} for _ in self.step.optimizer.param_groups]
         for hyper in self.hypers:
-            tensor = state[SCHEDULE].get(hyper.label, hyper.get(self.step.optimizer.param_groups))
+            tensor: Any = state[SCHEDULE].get(hyper.label)
+            if tensor is None:
+                tensor = hyper.get(self.step.optimizer.param_groups)
             numbers = groups[hyper.group]
             if hyper.position is None:
                 numbers[hyper.name] = tensor

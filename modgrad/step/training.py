@@ -240,6 +240,33 @@ class TrainingStep:
         self.program = TracedStep(exported)
         return exported
 
+    def export_aoti(
+        self, path: str | os.PathLike[str], *batch: Any, dynamic: bool | None = None, pack: bool = False
+    ) -> dict[str, Any]:
+        """Write this step as an AOTInductor package: machine code, which libtorch trains with from C++, without Python.
+
+        For the path "mlp.pt2" there are afterwards
+
+            mlp.pt2            two programs, "step": (state, learning rates, batch) -> (new state, loss), and
+                               "predict": (parameters and buffers, inputs) -> prediction, in evaluation mode
+            mlp.safetensors    the state to begin with, by the names that `state` has
+            mlp.pt2.json       the manifest: inputs and outputs in order, shapes, dtypes
+
+        and the manifest is returned, which is as that of `export_onnx`. All but learning rates and batch is part of the
+        program: the optimizer's other numbers, clip and accumulate; and so are the processor, PyTorch's version and the
+        number of threads (torch.get_num_threads()) that it is compiled for.
+
+        batch: such as the step is called with; its values serve the check only.
+        dynamic: whether the batch size is free, which costs a little speed. None: if the model allows it, as the
+            manifest's shapes tell. True: raise where it does not. False: the step's is that of `batch`.
+        pack: as for `export_onnx`.
+
+        Before anything is written the package is run and held against this step (see `modgrad.export.aoti.check`), and
+        refused with an ExportError if it differs. Nothing of the step changes. Needs a C++ compiler.
+        """
+        export = import_module("modgrad.export.aoti.export").export_aoti  # which imports this room, not the other way
+        return export(self, path, *batch, dynamic=dynamic, pack=pack)
+
     def export_onnx(
         self,
         path: str | os.PathLike[str],
@@ -317,7 +344,7 @@ class TrainingStep:
         def arrived(parameter: Any) -> None:
             group = group_of.get(id(parameter))
             if group is not None and parameter.grad is not None:
-                self.optimizer.apply([parameter], [parameter.grad], [self.optimizer.state[parameter]], group)
+                self.optimizer.update([parameter], [parameter.grad], [self.optimizer.state[parameter]], group)
                 parameter.grad = None
 
         with self.optimizer.in_parts():
@@ -335,7 +362,7 @@ def refuse_hooks(optimizer: Optimizer, where: str) -> None:
 
 def refuse_unfit(loss: Any) -> None:
     """Raise for a loss that nothing can be trained by."""
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
+    if not isinstance(loss, Tensor) or loss.shape.numel() != 1:
         raise TypeError(
             f"TrainingStep: the criterion gave {describe(loss)}, expected a loss of one number: reduce it first, as "
             'with .mean(), or reduction="mean"'

@@ -21,7 +21,7 @@ from modgrad.interop.exporting import Program
 from modgrad.step.program import tidied
 from modgrad.step.quiet import quiet
 from tests.cases import Case
-from tests.test_contract import cast, floats, leaves, pair, upstream_of, weighted
+from tests.contract.harness import cast, floats, leaves, pair, upstream_of, weighted
 
 DTYPE = torch.float32
 SEED = torch.tensor([3, 1])

@@ -79,13 +79,19 @@ def swapped(lowering: Lowering) -> Lowering:
     return lambda on, a, b, **k: lowering(on, b, a, **k)
 
 
+def at_the_kink(on: Any, grad: Any, x: Any, threshold: Any) -> Any:
+    """The gradient passes at the threshold too."""
+    passing = on.op("GreaterOrEqual", x, on.constant(threshold, x.dtype), dtype=torch.bool)
+    return on.op("Mul", grad, on.cast(passing, grad.dtype))
+
+
 BREAKAGES = {
     "eps deleted": (aten.add.Tensor, without_small),
     "numbers beside float64 rounded": (aten.pow.Scalar, scalars_in_float32),
     "subtraction turned round": (aten.sub.Tensor, swapped),
     "another axis": (aten.mean.dim, other_axis),
     "no mean": (aten.mean.dim, lambda lowering: LOWERINGS[aten.sum.dim_IntList]),
-    "comparison strict": (aten.le.Scalar, lambda lowering: LOWERINGS[aten.lt.Scalar]),
+    "the derivative at a kink": (aten.threshold_backward.default, lambda lowering: at_the_kink),
     "added once": (aten.index_add.default, lambda lowering: LOWERINGS[aten.index_copy.default]),
     "reciprocal forgotten": (aten.rsqrt.default, lambda lowering: LOWERINGS[aten.sqrt.default]),
     "dropout's words shifted by one less": (

@@ -52,16 +52,20 @@ class Trained:
 
     def noisy(self, batch: Any) -> dict[str, Tensor]:
         """By parameter, where the true gradient is zero but for rounding, unlike a dead unit's: a mask."""
-        drawing, twin = Drawing(), copy.deepcopy(self.twin).double()
+        exact, rounded = (self._gradients(dtype, batch) for dtype in (torch.float64, torch.float32))
+        largest = max(float(g.abs().max()) for g in exact.values())
+        return {n: (g.abs() < 1e-12 * largest) & ((g != 0) | (rounded[n] != 0)) for n, g in exact.items()}
+
+    def _gradients(self, dtype: torch.dtype, batch: Any) -> dict[str, Tensor]:
+        """Those of a copy of the twin."""
+        drawing, twin = Drawing(), copy.deepcopy(self.twin).to(dtype)
         for module in twin.modules():
             if hasattr(module, "drawing"):
                 module.drawing = drawing
         drawing.seed = torch.tensor([SEED, 0])
         x, y = batch
-        cross_entropy(twin(x.double() if x.is_floating_point() else x), y).backward()
-        exact = {name: p.grad for name, p in twin.named_parameters()}
-        largest = max(float(g.abs().max()) for g in exact.values() if g is not None)
-        return {n: (g.abs() < 1e-12 * largest) & (g != 0) for n, g in exact.items() if g is not None}
+        cross_entropy(twin(x.to(dtype) if x.is_floating_point() else x), y).backward()
+        return {name: p.grad for name, p in twin.named_parameters() if p.grad is not None}
 
     def theirs(self, number: int, batch: Any) -> Tensor:
         """One step by autograd."""

@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
 from modgrad import nn
-from modgrad.graph.lists import _MADE_OF_SEVERAL, CELL, FLOAT32, LISTS, LOWER, PROMOTE, REFUSED, STATE
+from modgrad.graph.lists import _MADE_OF_SEVERAL, FLOAT32, LISTS, LOWER, PROMOTE, REFUSED, STATE
 from modgrad.graph.tracing import Tracing, substituted
 from tests.cases import CASES, FIRST, Case, row
 
@@ -35,9 +35,9 @@ EXCEPTIONS = {
     "FractionalMaxPool2d-ratio": "draws in the dtype that it computes in, PyTorch's in the input's",
     "FractionalMaxPool3d-ratio": "the same",
 }
-# State that is rounded at other places in each step, and goes into the next; here in the lower dtype, PyTorch's where
-# an operation of its many is. Measured against float64 both are as far off, up to 0.04 of GRU's outputs, so that
-# PyTorch's values are no measure of these: float64's are, and how far PyTorch's are from them.
+# A state that is rounded in each step goes into the next. PyTorch's many operations round where the loops here do not:
+# gradients in the lower dtype, and a state that came in it. There PyTorch's values are no measure, as by float64's both
+# are as far off, up to 0.04 of GRU's outputs: what counts is that these are hardly further off than PyTorch's.
 OVER_STEPS = ("GRU-", "LSTM-packed", "LSTM-projected")
 EXCEPTIONS_ON_CUDA = {
     "affine_grid": "of a fake tensor PyTorch's takes another way",
@@ -101,7 +101,7 @@ def test_lists_have_pytorchs_operations(device: str) -> None:
     several = {name for kinds in _MADE_OF_SEVERAL[device].values() for name in kinds.split()}
     assert not several & theirs
     assert set(LISTS[device]) - several - {LOWER, FLOAT32, PROMOTE} == {n for n in theirs if not n.startswith("_")}
-    assert set(LISTS[device].values()) <= {LOWER, FLOAT32, PROMOTE, STATE, CELL, REFUSED}
+    assert set(LISTS[device].values()) <= {LOWER, FLOAT32, PROMOTE, STATE, REFUSED}
 
 
 # How to call an operation, where it is not of one matrix.
@@ -180,7 +180,7 @@ def test_is_pytorchs_on_the_cpu(case: Case, dtype: torch.dtype) -> None:
     assert dtypes(mine) == dtypes(theirs)
     upstream = [torch.randn(y.shape).to(y.dtype) for y in mine]
     exact, exact_gradients = in_float64(twin, inputs, upstream) if case.name.startswith(OVER_STEPS) else ([], [])
-    for y, y_twin, y_exact in zip_longest(mine, theirs, exact):
+    for y, y_twin, y_exact in zip_longest(mine, theirs, exact if dtype is LOW else []):
         assert_near(y.detach(), y_twin.detach(), float("inf"), 2**-7, y_exact)
     recorded = [i for i, y in enumerate(theirs) if y.requires_grad]
     if not recorded:
@@ -216,11 +216,12 @@ def in_float64(twin: Any, inputs: list[Tensor], upstream: list[Tensor]) -> tuple
 
 def assert_near(mine: Tensor, theirs: Tensor, order: float, share: float, exact: Tensor | None = None) -> None:
     """The norm of the difference is at most this share of the norm: a few roundings to bfloat16, which are 2^-9 each,
-    of sums that are rounded at other places. With `exact`: of the difference from that, beside twice PyTorch's own."""
+    of sums that are rounded at other places. With `exact`: of the difference from that, beside one and a half of
+    PyTorch's own."""
     mine, theirs = mine.double(), theirs.double()
     if exact is not None:
         size, off = (torch.linalg.vector_norm(x, order) for x in (exact, theirs - exact))
-        assert float(torch.linalg.vector_norm(mine - exact, order)) <= share * float(size) + 2 * float(off)
+        assert float(torch.linalg.vector_norm(mine - exact, order)) <= share * float(size) + 1.5 * float(off)
         return
     finite = theirs.isfinite()
     assert torch.equal(mine.isfinite(), finite)

@@ -1,4 +1,4 @@
-"""Autocast's regions: nesting, threads, what is kept in them; and what else can be switched on around them."""
+"""Autocast's regions: nesting, threads, what is kept in them; and what is told in what to compute."""
 
 from __future__ import annotations
 
@@ -10,52 +10,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from modgrad import nn
 from modgrad.graph.mode import mode
-from modgrad.graph.tracing import Tracing, substituted
-
-LOW = torch.bfloat16
-
-
-def mlp(n: Any = nn) -> Any:
-    return n.Sequential(n.Linear(6, 8), n.LayerNorm(8), n.GELU(), n.Linear(8, 8), n.ReLU(), n.Linear(8, 3))
-
-
-def cnn(n: Any = nn) -> Any:
-    layers = [n.Conv2d(2, 4, 3, padding=1), n.BatchNorm2d(4), n.ReLU(), n.MaxPool2d(2), n.Conv2d(4, 4, 3), n.PReLU()]
-    return n.Sequential(*layers, n.Flatten(), n.Linear(16, 3))
-
-
-def transformer(n: Any = nn) -> Any:
-    layer = n.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
-    return n.Sequential(layer, n.Flatten(), n.Linear(32, 3))
-
-
-MODELS = {"mlp": (mlp, (5, 6)), "cnn": (cnn, (5, 2, 8, 8)), "transformer": (transformer, (5, 4, 8))}
-
-
-def twins(name: str) -> tuple[Any, Any, Tensor, Tensor]:
-    make, shape = MODELS[name]
-    model, twin = make(), make(torch.nn)
-    model.load_state_dict(twin.state_dict())
-    return model, twin, torch.randn(shape), torch.randint(3, (5,))
-
-
-def gradients(model: Any, x: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """By autocast in a region of its own."""
-    model.zero_grad()
-    with nn.autocast(LOW):
-        loss = nn.CrossEntropyLoss()(model(x), target)
-    loss.backward()
-    return {name: p.grad_v.clone() for name, p in model.named_parameters()}
-
-
-def assert_equal(mine: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
-    assert mine.keys() == theirs.keys()
-    for name, gradient in theirs.items():
-        assert torch.equal(mine[name], gradient), name
+from tests.graph.autocast_models import LOW, MODELS, Attention, assert_equal, gradients, twins
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -141,18 +99,6 @@ def test_plain_tensors_are_cast_by_pytorch() -> None:
         with nn.autocast("cpu", torch.float16):
             assert (a @ a).dtype == torch.float16
         assert (a @ a).dtype == LOW
-
-
-class Attention(nn.Module):
-    """Of products of its own layers' outputs: Variables where they are trained, plain tensors where not."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.q, self.k, self.v = nn.Linear(4, 4), nn.Linear(4, 4), nn.LayerNorm(4)
-
-    def forward(self, x: Any) -> Any:
-        scores = self.q(x) @ self.k(x).transpose(-2, -1)
-        return torch.softmax(scores.float(), -1) @ self.v(x)
 
 
 def test_evaluation_and_frozen_parts_are_cast_alike() -> None:
@@ -269,123 +215,6 @@ def test_threads_have_their_own() -> None:
     assert found == {"before": torch.float32, "within": LOW, "after": torch.float32}
 
 
-# Recomputation: the second run is cast as the first was
-
-
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("backward_inside", [False, True], ids=["outside", "inside"])
-def test_recomputed_composite(name: str, backward_inside: bool) -> None:
-    model, _, x, target = twins(name)
-    model.eval()  # BatchNorm's running statistics would move
-    expected = gradients(model, x, target)
-    nn.recompute(model)
-    model.zero_grad()
-    region = nn.autocast("cpu", LOW)
-    with region:
-        loss = nn.CrossEntropyLoss()(model(x), target)
-    if backward_inside:
-        with nn.autocast("cpu", torch.float16):
-            loss.backward()
-    else:
-        loss.backward()
-    assert_equal({name: p.grad_v for name, p in model.named_parameters()}, expected)
-    # And what was not cast is not cast either when it runs again inside a region.
-    model.zero_grad()
-    loss = nn.CrossEntropyLoss()(model(x), target)
-    with region:
-        loss.backward()
-    inside = {name: p.grad_v.clone() for name, p in model.named_parameters()}
-    model.zero_grad()
-    nn.CrossEntropyLoss()(model(x), target).backward()
-    assert_equal(inside, {name: p.grad_v for name, p in model.named_parameters()})
-
-
-def test_recomputed_composite_of_operators_on_plain_tensors() -> None:
-    model, x = Attention(), torch.randn(2, 3, 4)
-    model.q.freeze()
-    model.k.freeze()
-    results = []
-    for marked in (False, True):
-        model.zero_grad()
-        nn.recompute(model, marked)
-        with nn.autocast("cpu", LOW):
-            y = model(x)
-        y.backward(torch.ones_like(y))
-        results.append({name: p.grad_v for name, p in model.v.named_parameters()})
-    assert_equal(*results)
-
-
-def test_recomputed_primitive() -> None:
-    """One that is cast itself, and one whose value a cast product would have kept."""
-    model = nn.Sequential(nn.Linear(4, 4), nn.PReLU(), nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 2))
-    x = torch.randn(3, 4)
-
-    def run() -> dict[str, Tensor]:
-        model.zero_grad()
-        with nn.autocast("cpu", LOW):
-            y = model(x)
-        y.float().sum().backward()
-        return {name: p.grad_v.clone() for name, p in model.named_parameters()}
-
-    expected = run()
-    for i in (1, 3):
-        nn.recompute(model[i])
-    assert_equal(run(), expected)
-
-
-# Tracing
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_traced_program_casts_the_same(name: str) -> None:
-    model, _, x, target = twins(name)
-    model.eval()
-    expected = gradients(model, x, target)
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-
-    def step(state: dict[str, Tensor], x: Tensor, target: Tensor) -> list[Any]:
-        with Tracing(), substituted(model, state) as own:
-            with nn.autocast("cpu", LOW):
-                loss = nn.CrossEntropyLoss()(model(x), target)
-            loss.backward()
-            return [own[name].grad_v for name in expected]
-
-    program = make_fx(step, tracing_mode="fake")(state, x, target)
-    for gradient, other in zip(program(state, x, target), expected.values(), strict=True):
-        torch.testing.assert_close(gradient, other, rtol=2**-7, atol=1e-5)
-    casts = [node for node in program.graph.nodes if node.kwargs.get("dtype") is LOW]
-    assert casts
-
-
-def test_traced_frozen_parts_are_cast_too() -> None:
-    """PyTorch's autocast does not show in a trace; modgrad stands in for it where all tensors are plain."""
-    model, x = Attention().freeze(), torch.randn(2, 3, 4)
-    with nn.autocast("cpu", LOW):
-        expected = model(x)
-
-    def run(state: dict[str, Tensor], x: Tensor) -> Tensor:
-        with Tracing(), substituted(model, state), nn.autocast("cpu", LOW):
-            return model(x)
-
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    traced = make_fx(run, tracing_mode="fake")(state, x)(state, x)
-    assert traced.dtype == LOW
-    assert torch.equal(traced, expected)
-
-
-def test_ambient_region_is_traced_without_pytorchs_own_casts() -> None:
-    layer, x = nn.Linear(2, 2).freeze(), torch.randn(3, 2)
-    state = {name: value.clone() for name, value in layer.state_dict().items()}
-
-    def run(state: dict[str, Tensor], x: Tensor) -> Tensor:
-        with Tracing(), substituted(layer, state):
-            return torch.softmax(layer(x).float(), -1) @ layer(x).T
-
-    with nn.autocast("cpu", LOW):
-        program = make_fx(run, tracing_mode="fake")(state, x)
-    assert program(state, x).dtype == LOW
-
-
 # Operations told in what to compute, and what is never cast
 
 
@@ -456,11 +285,11 @@ def test_what_is_refused() -> None:
 
 
 def test_both_methods_of_a_primitive_get_the_same_gradient() -> None:
-    """By which they know that the other has done the work; here where it is cast, as behind a GRU on the CPU."""
+    """By which they know that the other has done the work."""
     seen: list[Any] = []
 
     class Scaled(nn.Primitive):
-        autocast = "gru_cell"
+        autocast = "lower"
 
         def __init__(self) -> None:
             super().__init__()
@@ -481,7 +310,7 @@ def test_both_methods_of_a_primitive_get_the_same_gradient() -> None:
     layer, x = Scaled(), nn.Variable(torch.randn(3))
     with nn.autocast("cpu", LOW):
         y = layer(x)
-    assert y.dtype == torch.float32
+    assert y.dtype == LOW
     y.backward(torch.ones_like(y))
     assert seen[0] is seen[1]
     assert seen[0].dtype == LOW

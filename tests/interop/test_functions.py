@@ -51,6 +51,7 @@ def _seeded(use: Callable[[], Any]) -> Any:
         (lambda x: F.pixel_shuffle(x, 2) + F.pixel_unshuffle(x, 2).sum(), (1, 4, 4, 4)),
         (lambda x: F.channel_shuffle(x, 2), (1, 4, 4, 4)),
         (lambda x: F.relu6(x * 5) + F.hardtanh(x) + F.hardtanh(x, -0.2, 0.3) + F.hardtanh(x, max_val=0.1), (3, 3)),
+        (lambda x: F.hardtanh(x, 0.0, 0.0) + F.hardtanh(x, 0.5, 0.5) + x, (3, 3)),
         (lambda x: F.leaky_relu(x) + F.leaky_relu(x, 0.3) + F.leaky_relu(x, negative_slope=-0.3), (3, 3)),
         (lambda x: F.elu(x) + F.elu(x, 0.3) + F.celu(x, 0.5) + torch.celu(x) + F.selu(x) + torch.selu(x), (3, 3)),
         (lambda x: F.silu(x) + F.mish(x) + F.logsigmoid(x) + F.softplus(x) + F.softplus(x, 2, threshold=1.5), (3, 3)),
@@ -219,6 +220,8 @@ def test_those_that_are_not_here_raise() -> None:
         F.pad(nn.Variable(torch.ones(3)), (1, 1), "mirror")
     with pytest.raises(ValueError, match="only what is padded with a constant has a value"):
         F.pad(nn.Variable(torch.ones(2, 3)), (1, 1), "reflect", 2.0)
+    with pytest.raises(ValueError, match=r"hardtanh\(min_val=1.0, max_val=0.0\): expected the lower one first"):
+        F.hardtanh(nn.Variable(torch.ones(3)), 1.0, 0.0)
     with pytest.raises(RuntimeError, match=r"take the rows by weight\[input\]"):
         F.embedding(torch.tensor([0]), nn.Variable(torch.ones(3, 2)))
 

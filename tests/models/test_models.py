@@ -90,8 +90,11 @@ CASES = [
 LONG = ("ResNet-34", "ResNet-50", "ResNet, Bottleneck")  # which `make test-all` adds
 
 
-def row(case: Any) -> Any:
-    return pytest.param(case, id=str(case), marks=[pytest.mark.thorough] if str(case) in LONG else [])
+SLOW_TO_TRACE = (*LONG, "ResNet", "ViT", "LSTM", "U-Net")  # their layers are traced by other tests too
+
+
+def row(case: Any, long: tuple[str, ...] = LONG) -> Any:
+    return pytest.param(case, id=str(case), marks=[pytest.mark.thorough] if str(case) in long else [])
 
 
 every = pytest.mark.parametrize("case", [row(case) for case in CASES])
@@ -306,7 +309,7 @@ def test_trains(name: str) -> None:
     assert all(torch.isfinite(p.detach()).all() for p in step.model.parameters())
 
 
-@pytest.mark.parametrize("name", [row(name) for name in LEARNING])
+@pytest.mark.parametrize("name", [row(name, SLOW_TO_TRACE) for name in LEARNING])
 def test_traces(name: str) -> None:
     """One program, which does what the step does, at other batch sizes too."""
     step = step_of(name, optim.SGD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -223,3 +224,33 @@ def test_dropout_is_drawn_from_the_open_randomness() -> None:
             outputs.append(layer(x)[0].detach())
     assert torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[0], outputs[2])
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["one length", "packed"])
+@pytest.mark.parametrize(("kind", "options"), [("GRU", {}), ("LSTM", {}), ("LSTM", {"proj_size": 2})])
+def test_states_of_more_digits_than_the_products_have(kind: str, options: dict[str, int], packed: bool) -> None:
+    """Under autocast on the CPU, by loop and by formula: the same but for roundings to bfloat16, which are 2^-9 of the
+    gates' values in each of five steps."""
+    layer = getattr(nn, kind)(3, 4, bidirectional=True, **options)
+    x = nn.Variable(torch.randn(5, 3, 3))
+    found = []
+    for body in (contextlib.nullcontext, functional.formulas):
+        x.grad_v = None
+        for parameter in layer.parameters():
+            parameter.grad_v = None
+        with body(), nn.autocast("cpu", torch.bfloat16):
+            given = nn.utils.rnn.pack_padded_sequence(x, [2, 5, 3], enforce_sorted=False) if packed else x
+            y, last = layer(given)
+            y, states = y.data if packed else y, last if isinstance(last, tuple) else (last,)
+            if kind == "GRU" or packed or options:
+                assert states[-1].dtype == torch.float32
+            total = sum((state.float().sum() for state in states), (y.float() ** 2).sum())
+        with body():
+            total.backward()
+        found.append(([y, *states], [x.grad_v, *(p.grad_v for p in layer.parameters())]))
+    (values, gradients), (plain_values, plain_gradients) = found
+    for a, b in zip(values, plain_values, strict=True):
+        torch.testing.assert_close(a.detach(), b.detach(), rtol=0, atol=2**-7)
+    for a, b in zip(gradients, plain_gradients, strict=True):
+        assert a.dtype == b.dtype == torch.float32
+        assert float((a - b).norm()) <= 2**-5 * float(b.norm())

@@ -61,6 +61,8 @@ LAID = [
     [turned, turned, plain],
     [turned, turned, turned],
     [plain, turned, plain],
+    [plain, plain, turned],
+    [plain, plain, with_gaps],
     [with_gaps, plain, plain],
     [with_gaps, turned, plain],
     [plain, with_gaps, plain],

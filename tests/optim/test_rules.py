@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -179,3 +181,54 @@ def test_arguments_are_pytorchs() -> None:
     for name in [*dict(SETTINGS), "SparseAdam", "LBFGS"]:
         a, b = (inspect.signature(getattr(library, name)).parameters for library in (optim, torch.optim))
         assert [(p.name, p.kind, p.default) for p in a.values()] == [(p.name, p.kind, p.default) for p in b.values()]
+
+
+def grow(tensor: Tensor) -> None:
+    tensor.mul_(3)
+
+
+EDITS: list[tuple[str, dict[str, Any], str, Callable[[dict[str, Any]], Any]]] = [
+    ("SGD", {}, "lr", lambda g: g.update(lr=0.3)),
+    ("SGD", {"lr": torch.tensor(0.1)}, "lr in place", lambda g: grow(g["lr"])),
+    ("SGD", {}, "momentum", lambda g: g.update(momentum=0.5)),
+    ("SGD", {"momentum": 0.5}, "nesterov", lambda g: g.update(nesterov=True)),
+    ("Adam", {}, "lr", lambda g: g.update(lr=0.3)),
+    ("Adam", {"lr": torch.tensor(0.1)}, "lr in place", lambda g: grow(g["lr"])),
+    ("Adam", {}, "betas", lambda g: g.update(betas=(0.5, 0.6))),
+    ("Adam", {"betas": [0.9, 0.99]}, "betas in place", lambda g: g["betas"].__setitem__(0, 0.5)),
+    ("Adam", {}, "a beta of its own", lambda g: g.update(beta1=0.5)),
+    ("Adam", {}, "amsgrad", lambda g: g.update(amsgrad=True)),
+    ("Adam", {}, "maximize", lambda g: g.update(maximize=True)),
+    ("Adam", {}, "weight_decay", lambda g: g.update(weight_decay=0.2)),
+    ("NAdam", {}, "momentum_decay", lambda g: g.update(momentum_decay=0.5)),
+    ("RMSprop", {}, "centered", lambda g: g.update(centered=True)),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "what", "edit"), EDITS, ids=[f"{e[0]}-{e[2]}" for e in EDITS])
+def test_what_is_changed_in_a_group_counts_from_the_next_step(
+    name: str, options: dict[str, Any], what: str, edit: Callable[[dict[str, Any]], Any]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    params = [nn.Parameter(torch.randn(3, generator=generator, dtype=torch.float64)) for _ in range(2)]
+    optimizer = getattr(optim, name)(params, **{"lr": 0.1, **options})
+
+    def step() -> None:
+        for param in params:
+            param.grad_v = torch.randn(3, generator=generator, dtype=torch.float64)
+        optimizer.step()
+
+    for _ in range(3):
+        step()
+    before = [param.data.clone() for param in params]
+    edit(optimizer.param_groups[0])
+    fresh = copy.deepcopy(optimizer)
+    fresh._told.clear()
+    anew = [param for group in fresh.param_groups for param in group["params"]]
+    step()
+    for param, other in zip(params, anew, strict=True):
+        other.grad_v = param.grad_v
+    fresh.step()
+    for param, other, old in zip(params, anew, before, strict=True):
+        assert param.data.equal(other.data)
+        assert not param.data.equal(old)

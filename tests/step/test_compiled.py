@@ -218,7 +218,7 @@ def test_what_cannot_be_compiled_says_why_and_where() -> None:
 def test_a_missing_compiler_is_found_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MODGRAD_CACHE", str(tmp_path))
     monkeypatch.setenv("CC", "no-such-compiler -O1")
-    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", lambda *a, **k: pytest.fail("too late"))
+    monkeypatch.setattr("torch._inductor.aot_compile", lambda *a, **k: pytest.fail("too late"))
     with pytest.raises(RuntimeError, match="C and a C\\+\\+ compiler.*no-such-compiler.*install gcc and g\\+\\+"):
         make_points().compile()(*points(6, FLOAT32))
     assert not list(tmp_path.iterdir()), "nothing half made is left"
@@ -229,7 +229,7 @@ def test_an_error_of_the_compiler_is_told(monkeypatch: pytest.MonkeyPatch, tmp_p
         raise ValueError("no room\n  target: aten.tanh.default\n")
 
     monkeypatch.setenv("MODGRAD_CACHE", str(tmp_path))
-    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", fail)
+    monkeypatch.setattr("torch._inductor.aot_compile", fail)
     with pytest.raises(UntraceableError, match=r"could not compile the step, at 1 \(Tanh\).forward: ValueError"):
         make_points().compile()(*points(6, FLOAT32))
     assert not list(tmp_path.iterdir())

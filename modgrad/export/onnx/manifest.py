@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from modgrad.export.onnx.graph import Size
 from modgrad.step import state as states
 
+Size = Any  # int, or torch.SymInt where it is free
 FORMAT, VERSION = "modgrad-training-step", 1
 # The manifest's words for the kinds of state.
 KINDS = {

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from modgrad.export.onnx.lower import decompositions
 from modgrad.export.onnx.packing import PackedStep, Unit, packed, units, with_members
 from modgrad.functional import loss
 from modgrad.functional.activation import rectifier
@@ -45,6 +44,8 @@ def trained_by(step: TrainingStep) -> State:
 
 def traced(step: TrainingStep, function: Callable[[Any, Any], Any], state: State, batch: Any) -> Any:
     """function(state, batch), a pure function, as a torch.export.ExportedProgram with a free batch size if possible."""
+    from modgrad.export.onnx.lower import decompositions  # noqa: PLC0415 (what else is here does without onnx)
+
     free = {0: torch.export.Dim.AUTO}
     shapes = pytree.tree_map(lambda x: free if isinstance(x, Tensor) and x.dim() else None, batch)
     with formulas(but=KERNELS), locating(step.names()), exporting(step.names()):
@@ -63,8 +64,7 @@ class Programs:
     def __init__(self, step: TrainingStep, batch: Any, pack: bool) -> None:
         self.step = step
         self.units: list[Unit] = []
-        pure = PureStep(step)
-        step.prepared(lambda: dry_run(step.names(), pure, trained_by(step), batch))
+        pure = step.prepared(lambda: _run(step, batch))
         self.named = trained_by(step)
         if pack:
             step.fuse_update = False  # all at once is the same
@@ -95,6 +95,13 @@ class Programs:
             finally:
                 for module, before in zip(model.modules(), training, strict=True):
                     module.training = before
+
+
+def _run(step: TrainingStep, batch: Any) -> PureStep:
+    """The step as a pure function of its state as it is now, after a run."""
+    pure = PureStep(step)
+    dry_run(step.names(), pure, trained_by(step), batch)
+    return pure
 
 
 def _frozen(tensor: Any) -> Any:

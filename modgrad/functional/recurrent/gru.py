@@ -26,6 +26,7 @@ from modgrad.functional.recurrent.time import (
     before_each_step,
     can_loop,
     filled,
+    low,
     sigmoid_backward,
     tanh_backward,
 )
@@ -75,16 +76,22 @@ def _gru_loop(input: Tensor, first: States, weights: Weights, order: Order = FOR
         return NotImplemented
     size = first[0].shape[-1]
     kept = linear(input, weights.weight_ih, weights.bias_ih)
-    of_candidate, output = (input.new_empty(*input.shape[:-1], size) for _ in range(2))
+    of_candidate, output = (kept.new_empty(*kept.shape[:-1], size, dtype=x.dtype) for x in (kept, first[0]))
+    alike = output.dtype == kept.dtype
     r, z, n = (order.parts(gate) for gate in kept.chunk(3, -1))
     both, y_n, hiddens = order.parts(kept[..., : 2 * size]), order.parts(of_candidate), order.parts(output)
     walk = Walk(order, len(hiddens), first)
     for t in walk.times:
         (hidden,) = walk.enter(t)
-        of_both, of_n = linear(hidden, weights.weight_hh, weights.bias_hh).split([2 * size, size], -1)
+        of_hidden = linear(low(hidden, weights.weight_hh), weights.weight_hh, weights.bias_hh)
+        of_both, of_n = of_hidden.split([2 * size, size], -1)
         both[t].add_(of_both).sigmoid_()
         n[t].addcmul_(r[t], y_n[t].copy_(of_n)).tanh_()
-        walk.states = (torch.lerp(n[t], hidden, z[t], out=hiddens[t]),)
+        if alike:
+            hidden = torch.lerp(n[t], hidden, z[t], out=hiddens[t])
+        else:
+            hidden = torch.sub(hidden, n[t], out=hiddens[t]).mul_(z[t]).add_(n[t])
+        walk.states = (hidden,)
     return Layer(output, tuple(state.clone() for state in walk.end()), (kept, of_candidate))
 
 
@@ -95,10 +102,10 @@ def _gru_backward_loop(
     if not can_loop(layer.output):
         return NotImplemented
     _, first, weights, order = given
-    kept, y_n = layer.kept
+    before = before_each_step(first[0], layer.output, order)
+    kept, y_n = (x if x.dtype == before.dtype else x.to(before.dtype) for x in layer.kept)
     r, z, n = kept.chunk(3, -1)
     size = n.shape[-1]
-    before = before_each_step(first[0], layer.output, order)
     slopes = kept.new_empty(*n.shape[:-1], 3, size)  # of r, z and y_n, which become dL/d(scores), step by step
     of_r, of_z, of_y = slopes.unbind(-2)
     of_n = tanh_backward(1 - z, n, grad_input=torch.empty_like(before))
@@ -115,7 +122,8 @@ def _gru_backward_loop(
             grad_hidden = grad_hidden + grads[t]
         parts[t].mul_(grad_hidden.unsqueeze(-2))
         candidates[t].mul_(grad_hidden)
-        walk.states = (linear_grad_input(scores[t], weights.weight_hh).addcmul_(grad_hidden, updates[t]),)
+        of_product = linear_grad_input(low(scores[t], weights.weight_hh), weights.weight_hh).to(grad_hidden.dtype)
+        walk.states = (of_product.addcmul_(grad_hidden, updates[t]),)
     of_input = torch.cat([of_hidden[..., : 2 * size], of_n], -1)
     return all_gradients(of_input, of_hidden, walk.end(), given, before, wanted)
 
@@ -130,7 +138,7 @@ def gru(input: Tensor, first: States, weights: Weights, order: Order = FORWARD) 
     walk, output, gates, y_n = Walk(order, len(projected), first), *(list(projected) for _ in range(3))
     for t in walk.times:
         (hidden,) = walk.enter(t)
-        of_hidden = linear(hidden, weights.weight_hh, weights.bias_hh)
+        of_hidden = linear(low(hidden, weights.weight_hh), weights.weight_hh, weights.bias_hh)
         output[t], gates[t] = gru_cell(projected[t], of_hidden, hidden)
         y_n[t] = of_hidden[..., 2 * hidden.shape[-1] :]
         walk.states = (output[t],)
@@ -156,6 +164,6 @@ def gru_backward(
         if grads is not None:
             grad_hidden = grad_hidden + grads[t]
         of_input[t], of_hidden[t], direct = gru_cell_backward(grad_hidden, gates[t], y_n[t], hiddens[t])
-        walk.states = (direct + linear_grad_input(of_hidden[t], weights.weight_hh),)
+        walk.states = (direct + linear_grad_input(low(of_hidden[t], weights.weight_hh), weights.weight_hh),)
     both = order.joined(of_input), order.joined(of_hidden)
     return all_gradients(*both, walk.end(), given, before, wanted)

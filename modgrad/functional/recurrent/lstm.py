@@ -31,6 +31,7 @@ from modgrad.functional.recurrent.time import (
     before_each_step,
     can_loop,
     filled,
+    low,
     sigmoid_backward,
     summed_bias,
     tanh_backward,
@@ -84,7 +85,12 @@ def _lstm_loop(input: Tensor, first: States, weights: Weights, order: Order) -> 
     """The formula with few small operations for each step, in place in what is kept: scores become gates."""
     size = first[1].shape[-1]
     kept = linear(input, weights.weight_ih, summed_bias(weights))
-    output, after = (input.new_empty(*input.shape[:-1], state.shape[-1]) for state in first)
+    dtypes = first[1].dtype if weights.weight_hr is None else kept.dtype, first[1].dtype
+    output, after = (
+        kept.new_empty(*kept.shape[:-1], state.shape[-1], dtype=dtype)
+        for state, dtype in zip(first, dtypes, strict=True)
+    )
+    alike = after.dtype == kept.dtype
     i, f, g, o = (order.parts(gate) for gate in kept.chunk(4, -1))
     scores, in_and_forget = order.parts(kept), order.parts(kept[..., : 2 * size])
     hiddens, cells, weight = order.parts(output), order.parts(after), weights.weight_hh.t()
@@ -92,14 +98,15 @@ def _lstm_loop(input: Tensor, first: States, weights: Weights, order: Order) -> 
     walk = Walk(order, len(hiddens), first)
     for t in walk.times:
         hidden, cell = walk.enter(t)
-        add_product_(scores[t], hidden, weight)
+        add_product_(scores[t], low(hidden, weight), weight)
         in_and_forget[t].sigmoid_()
         o[t].sigmoid_()
-        cell = torch.mul(f[t], cell, out=cells[t]).addcmul_(i[t], g[t].tanh_())
+        cell = torch.mul(f[t], cell, out=cells[t])
+        cell = cell.addcmul_(i[t], g[t].tanh_()) if alike else cell.add_(i[t] * g[t].tanh_())
         if projection is None:
             hidden = torch.tanh(cell, out=hiddens[t]).mul_(o[t])
         else:
-            hidden = torch.mm(torch.tanh(cell).mul_(o[t]), projection, out=hiddens[t])
+            hidden = torch.mm(low(torch.tanh(cell).mul_(o[t]), projection), projection, out=hiddens[t])
         walk.states = hidden, cell
     return Layer(output, tuple(state.clone() for state in walk.end()), (kept, after))
 
@@ -110,6 +117,7 @@ def _lstm_backward_loop(
     """The formula, with what a step multiplies by made for all steps beforehand."""
     _, first, weights, order = given
     kept, cells = layer.kept
+    kept = kept if kept.dtype == cells.dtype else kept.to(cells.dtype)
     i, f, g, o = kept.chunk(4, -1)
     tanh = torch.tanh(cells)
     slopes = kept.new_empty(*i.shape[:-1], 4, i.shape[-1])  # of i, f, g, o, which become dL/dz step by step
@@ -129,12 +137,13 @@ def _lstm_backward_loop(
         if grads is not None:
             grad_hidden = grad_hidden + grads[t]
         if weights.weight_hr is not None:
-            outputs[t] = grad_hidden
-            grad_hidden = linear_grad_input(grad_hidden, weights.weight_hr)
+            outputs[t] = low(grad_hidden, weights.weight_hr)
+            grad_hidden = linear_grad_input(outputs[t], weights.weight_hr)
+        grad_hidden = grad_hidden.to(kept.dtype)
         grad_cell = torch.addcmul(grad_cell, grad_hidden, to_cell[t])
         of_cell[t].mul_(grad_cell.unsqueeze(-2))
         of_hidden[t].mul_(grad_hidden)
-        walk.states = linear_grad_input(scores[t], weights.weight_hh), grad_cell.mul_(forget[t])
+        walk.states = linear_grad_input(low(scores[t], weights.weight_hh), weights.weight_hh), grad_cell.mul_(forget[t])
     hiddens = before_each_step(first[0], layer.output, order)
     found = all_gradients(of_scores, of_scores, walk.end(), given, hiddens, wanted)
     return _with_projection(found, outputs, o * tanh, weights, order)
@@ -149,12 +158,12 @@ def _with_projection(
     """
     if weights.weight_hr is None or found.weights is None:
         return found
-    gradient = linear_grad_weight(order.joined(grads), before)
+    gradient = linear_grad_weight(order.joined(grads), low(before, weights.weight_hr))
     return found._replace(weights=found.weights._replace(weight_hr=gradient))
 
 
 def _lstm_kernel(input: Tensor, first: States, weights: Weights, order: Order = FORWARD) -> Layer:
-    if onednn.takes(input, weights, order):
+    if onednn.takes(input, first, weights, order):
         return onednn.lstm(input, first, weights, order)
     if can_loop(input):
         return _lstm_loop(input, first, weights, order)
@@ -173,10 +182,10 @@ def lstm(input: Tensor, first: States, weights: Weights, order: Order = FORWARD)
     walk, output, kept, cells = Walk(order, len(projected), first), *(list(projected) for _ in range(3))
     for t in walk.times:
         hidden, cell = walk.enter(t)
-        scores = linear(hidden, weights.weight_hh, weights.bias_hh) + projected[t]
+        scores = linear(low(hidden, weights.weight_hh), weights.weight_hh, weights.bias_hh) + projected[t]
         hidden, cells[t], kept[t] = lstm_cell(scores, cell)
         if weights.weight_hr is not None:
-            hidden = linear(hidden, weights.weight_hr)
+            hidden = linear(low(hidden, weights.weight_hr), weights.weight_hr)
         output[t] = hidden
         walk.states = hidden, cells[t]
     return Layer(order.joined(output), walk.end(), (order.joined(kept), order.joined(cells)))
@@ -187,7 +196,9 @@ def _lstm_backward_kernel(
 ) -> LayerGradients:
     if onednn.kept_by_it(layer):
         return onednn.lstm_backward(grad, grad_last, given, layer)
-    return _lstm_backward_loop(grad, grad_last, given, layer, wanted) if can_loop(layer.output) else NotImplemented
+    if can_loop(layer.output):
+        return _lstm_backward_loop(grad, grad_last, given, layer, wanted)
+    return NotImplemented
 
 
 @kernel(_lstm_backward_kernel)
@@ -210,10 +221,11 @@ def lstm_backward(
         grad_hidden, grad_cell = walk.enter(t)
         if grads is not None:
             grad_hidden = grad_hidden + grads[t]
-        of_hidden[t] = grad_hidden
         if weights.weight_hr is not None:
-            grad_hidden = linear_grad_input(grad_hidden, weights.weight_hr)
-        scores[t], grad_cell = lstm_cell_backward(grad_hidden, grad_cell, activated[t], before[t], after[t])
+            of_hidden[t] = low(grad_hidden, weights.weight_hr)
+            grad_hidden = linear_grad_input(of_hidden[t], weights.weight_hr)
+        of_scores, grad_cell = lstm_cell_backward(grad_hidden, grad_cell, activated[t], before[t], after[t])
+        scores[t] = low(of_scores, weights.weight_hh)
         walk.states = linear_grad_input(scores[t], weights.weight_hh), grad_cell
     of_scores, hiddens = order.joined(scores), before_each_step(first[0], layer.output, order)
     found = all_gradients(of_scores, of_scores, walk.end(), given, hiddens, wanted)

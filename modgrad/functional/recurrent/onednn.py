@@ -15,7 +15,7 @@ _backward: Any = direct(torch.ops.aten.mkldnn_rnn_layer_backward.default)
 _LSTM = 2  # oneDNN's number for this kind of layer; PyTorch's binding knows no other
 
 
-def takes(input: Tensor, weights: Weights, order: Order) -> bool:
+def takes(input: Tensor, first: States, weights: Weights, order: Order) -> bool:
     """Whether the kernel does: on the CPU, and not while traced, when the length of what it keeps for its backward is
     not known."""
     return (
@@ -27,6 +27,7 @@ def takes(input: Tensor, weights: Weights, order: Order) -> bool:
         and torch._C._get_mkldnn_enabled()
         and (input.dtype is torch.float32 or (input.dtype is torch.bfloat16 and _bfloat16()))
         and input.numel() > 0
+        and all(state.dtype == input.dtype for state in first)
     )
 
 

@@ -82,7 +82,7 @@ def _loop(activation_: Callable[[Tensor], Tensor]) -> Callable[..., Layer]:
 
     def run(input: Tensor, first: States, weights: Weights, order: Order = FORWARD) -> Layer:
         if not can_loop(input):
-            return _by_steps(_PLAIN[activation_], input, first, weights, order)
+            return NotImplemented
         output = linear(input, weights.weight_ih, summed_bias(weights))
         parts, weight = order.parts(output), weights.weight_hh.t()
         walk = Walk(order, len(parts), first)
@@ -93,9 +93,6 @@ def _loop(activation_: Callable[[Tensor], Tensor]) -> Callable[..., Layer]:
         return Layer(output, tuple(state.clone() for state in walk.end()), ())
 
     return run
-
-
-_PLAIN: dict[Any, Any] = {torch.tanh_: torch.tanh, torch.relu_: torch.relu}
 
 
 @kernel(_loop(torch.tanh_))

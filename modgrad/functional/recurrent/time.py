@@ -147,6 +147,12 @@ def can_loop(input: Tensor) -> bool:
     return type(input) is Tensor and input.numel() > 0
 
 
+def low(x: Tensor, weight: Tensor) -> Tensor:
+    """What meets a weight in a product. Under autocast states have more digits than weights: products are taken in the
+    weights' dtype, and what is done to each value by itself in the states'."""
+    return x if x.dtype == weight.dtype else x.to(weight.dtype)
+
+
 def summed_bias(weights: Weights) -> Tensor | None:
     """What the biases give to the scores together."""
     if weights.bias_ih is None or weights.bias_hh is None:
@@ -168,12 +174,15 @@ def all_gradients(
     before (T, N, H): h before each step.
     """
     weights, found = given.weights, None
+    one = of_hidden is of_input
+    of_input = low(of_input, weights.weight_ih)
+    of_hidden = of_input if one else low(of_hidden, weights.weight_hh)
     if wanted.weights:
         assert given.input is not None
         found = Weights(
             linear_grad_weight(of_input, given.input),
-            linear_grad_weight(of_hidden, before),
+            linear_grad_weight(of_hidden, low(before, weights.weight_hh)),
             bias := None if weights.bias_ih is None else linear_grad_bias(of_input),
-            None if weights.bias_hh is None else bias if of_hidden is of_input else linear_grad_bias(of_hidden),
+            None if weights.bias_hh is None else bias if one else linear_grad_bias(of_hidden),
         )
     return LayerGradients(linear_grad_input(of_input, weights.weight_ih) if wanted.input else None, first, found)

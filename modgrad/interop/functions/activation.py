@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from modgrad import functional, nn
 from modgrad.graph.dispatch import operator
 from modgrad.graph.mode import mode
+from modgrad.interop.functions.in_place import out_of_place
 from modgrad.interop.functions.table import of_layer
 
 _F: Any = F
@@ -21,7 +22,6 @@ for _layer, _function in {
     nn.GLU: F.glu,
     nn.Hardsigmoid: F.hardsigmoid,
     nn.Hardswish: F.hardswish,
-    nn.Hardtanh: F.hardtanh,
     nn.LeakyReLU: F.leaky_relu,
     nn.Mish: F.mish,
     nn.ReLU: F.relu,
@@ -41,6 +41,15 @@ of_layer(nn.GELU, F.gelu, like="input approximate")
 of_layer(nn.LogSigmoid, _F.logsigmoid, like="input")
 of_layer(nn.Softplus, _F.softplus, like="input beta threshold")
 of_layer(nn.Softshrink, _F.softshrink, like="input lambd")
+
+
+@operator(F.hardtanh)
+def _hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
+    if min_val > max_val:
+        raise ValueError(f"hardtanh(min_val={min_val}, max_val={max_val}): expected the lower one first")
+    made = nn.Hardtanh(inplace=inplace)
+    made.min_val, made.max_val = min_val, max_val  # which may be equal here, and not in the layer, as in PyTorch
+    return made(out_of_place("hardtanh", inplace, input))
 
 
 def _along_dim(layer: Any) -> Callable[..., Any]:

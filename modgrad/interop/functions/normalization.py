@@ -27,9 +27,12 @@ def _weighed(layer: Normalization, input: Any, weight: Any, bias: Any, shape: An
         layer.__dict__.update({name: given[name] for name in layer._parameter_names})
         return layer(input)
     output = layer(input)
+    dtype = output.dtype  # which a weight or a bias of more digits does not change
     if weight is not None:
         output = output * weight.reshape(shape)
-    return output if bias is None else output + bias.reshape(shape)
+    if bias is not None:
+        output = output + bias.reshape(shape)
+    return output if output.dtype == dtype else output.to(dtype)
 
 
 def _channels(input: Any) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 from itertools import pairwise
 from types import CellType, FunctionType, MethodType
@@ -155,34 +155,80 @@ class _Conversion:
             if value.requires_grad:
                 raise TypeError("is a tensor that asks PyTorch's autograd for a gradient: make it a Parameter")
             return self._tensor(value)
-        if type(value) in (list, tuple, set, frozenset):
-            return type(value)([self._value(item, f"{path}.{i}") for i, item in enumerate(value)])
+        if type(value) in (list, tuple, set, frozenset) or _is_named_tuple(value):
+            items = [self._value(item, f"{path}.{i}") for i, item in enumerate(value)]
+            return type(value)._make(items) if _is_named_tuple(value) else type(value)(items)
         if type(value) in (dict, OrderedDict):
             return type(value)((key, self._value(item, f"{path}.{key}")) for key, item in value.items())
         if isinstance(value, MethodType) and isinstance(value.__self__, torch.nn.Module):
-            owner = self._value(value.__self__, path)
-            if not hasattr(type(owner), value.__name__):
-                raise TypeError(f"is a method, {value.__name__}, that the converted {type(owner).__name__} has not")
-            return getattr(owner, value.__name__)
+            return self._method(value, path)
         if isinstance(value, partial):
             arguments = [self._value(item, path) for item in value.args]
             named = {key: self._value(item, path) for key, item in value.keywords.items()}
             return partial(self._value(value.func, path), *arguments, **named)
-        if isinstance(value, FunctionType) and value.__closure__:
+        if isinstance(value, FunctionType):
             return self._function(value, path)
-        held = vars(value).values() if hasattr(value, "__dict__") and not isinstance(value, type) else ()
-        if any(isinstance(item, (torch.nn.Module, torch.nn.Parameter)) for item in held):
+        if any(isinstance(item, (torch.nn.Module, torch.nn.Parameter)) for item in _within(value)):
             raise TypeError(f"is a {type(value).__name__} that holds a module or parameter of PyTorch's")
         return value
 
-    def _function(self, function: FunctionType, path: str) -> FunctionType:
-        """A function, as a lambda, with what it encloses converted too."""
-        cells = []
-        for cell in function.__closure__ or ():
-            held = content(cell)
-            new = self._value(held, path) if isinstance(held, (torch.nn.Module, torch.nn.Parameter)) else held
-            cells.append(cell if new is held else CellType(new))
-        return function if tuple(cells) == function.__closure__ else with_cells(function, tuple(cells))
+    def _method(self, method: MethodType, path: str) -> Any:
+        owner, name = self._value(method.__self__, path), method.__name__
+        if name == "forward" and isinstance(owner, nn.Primitive):  # whose own takes its call too
+            return owner
+        if not hasattr(type(owner), name):
+            raise TypeError(f"is a method, {name}, that the converted {type(owner).__name__} has not")
+        return getattr(owner, name)
+
+    def _function(self, function: FunctionType, path: str) -> Any:
+        """A function, as a lambda, with what it encloses and its defaults converted too."""
+        if not _holds(function):
+            return function
+        if id(function) not in self._twins:
+            cells = [CellType() if _holds(content(cell)) else cell for cell in function.__closure__ or ()]
+            self._twins[id(function)] = twin = with_cells(function, tuple(cells))
+            self._alive.append(function)
+            for new, cell in zip(cells, function.__closure__ or (), strict=True):
+                if new is not cell:
+                    new.cell_contents = self._value(cell.cell_contents, path)
+            twin.__defaults__ = self._value(function.__defaults__, path)
+            twin.__kwdefaults__ = self._value(function.__kwdefaults__, path)
+        return self._twins[id(function)]
+
+
+def _is_named_tuple(value: Any) -> bool:
+    return isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+def _within(value: Any) -> Iterable[Any]:
+    """What an object holds, itself or as a collection."""
+    if isinstance(value, (type, Tensor)):
+        return
+    if isinstance(value, FunctionType):
+        yield from (content(cell) for cell in value.__closure__ or ())
+        yield from (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
+    elif isinstance(value, partial):
+        yield from (value.func, *value.args, *value.keywords.values())
+    else:
+        yield from getattr(value, "__dict__", {}).values()
+        if isinstance(value, Mapping):
+            yield from value.values()
+        elif isinstance(value, (Sequence, Set)) and not isinstance(value, (str, bytes, bytearray, range)):
+            yield from value
+
+
+def _holds(value: Any) -> bool:
+    """Whether a module or a parameter of PyTorch's is in it, however deep in collections and functions."""
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, (torch.nn.Module, torch.nn.Parameter)):
+            return True
+        if id(found) not in seen and isinstance(found, (FunctionType, MethodType, partial, tuple, list, dict, set)):
+            seen.add(id(found))
+            waiting += [found.__self__] if isinstance(found, MethodType) else _within(found)
+    return False
 
 
 def _registered(module: Any, twin: Any) -> list[tuple[dict[str, Any], dict[str, Any]]]:

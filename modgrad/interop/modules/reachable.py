@@ -36,7 +36,8 @@ def hazards(cls: type, instance: dict[str, Any], roots: list[str]) -> Iterator[s
         if function is None:
             continue
         globals_, attributes = _names(function.__code__)
-        named = [*_reached(function, globals_, attributes), *_enclosed(function)]
+        globally = list(_reached(function, globals_, attributes))
+        named = [*globally, *_enclosed(function)]
         own = [own_attribute(cls, name) for name in attributes]
         own += [instance[name] for name in attributes if name in instance]
         waiting += [value for value in (*named, *own) if _is_users(value)]
@@ -44,6 +45,12 @@ def hazards(cls: type, instance: dict[str, Any], roots: list[str]) -> Iterator[s
             reason = _hazard(value)
             if reason is not None:
                 yield f"{_place(function)} {reason}"
+        for value in globally:
+            if isinstance(value, torch.nn.Module) and next(value.parameters(), None) is not None:
+                yield (
+                    f"{_place(function)} uses a {type(value).__name__} that is no part of the model, and stays one of "
+                    "PyTorch's: make it an attribute"
+                )
         modules = [value for value in named if isinstance(value, type) and issubclass(value, torch.nn.Module)]
         if modules and globals_ & _ASKS:
             yield (

@@ -25,7 +25,7 @@ def sorted_(on: Operation, x: Value, k: Size, dim: int, largest: bool) -> Pair:
     dim = dim % rank(x)
     shape = tuple(k if d == dim else size for d, size in enumerate(x.shape or ()))
     many = on.vector([k])
-    _, places = on.op("TopK", key, many, outputs=2, dtypes=[key.dtype, torch.int64], axis=dim, largest=int(largest))
+    _, places = on.op("TopK", key, many, outputs=2, dtypes=[torch.int64], axis=dim, largest=int(largest))
     places = on.graph.mark_nonnegative(places._replace(shape=shape))
     return on.op("GatherElements", x, places, axis=dim, shape=shape), places
 

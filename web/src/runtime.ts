@@ -1,0 +1,46 @@
+// onnxruntime-web: which of its builds, and where it runs.
+
+import type * as Ort from "onnxruntime-web";
+
+/** onnxruntime-web's module, whichever build of it. */
+export type Runtime = typeof Ort;
+
+export type Device = "wasm" | "webgpu";
+
+export interface RuntimeOptions {
+  /** Where the step runs: "wasm", on the processor, which is faster for small models; or "webgpu". */
+  readonly device?: Device;
+  /** An onnxruntime-web that is loaded already. Without it, the build for the device is imported. */
+  readonly ort?: Runtime;
+  /** Where the .wasm file of onnxruntime-web is, if not beside the script. */
+  readonly wasm?: string | URL;
+  /** Threads of "wasm". More than one needs a page that is cross-origin isolated, and helps large models only. */
+  readonly threads?: number;
+}
+
+/** Whether this browser has WebGPU, and a device for it. */
+export async function hasWebGPU(): Promise<boolean> {
+  const gpu = (globalThis.navigator as { gpu?: { requestAdapter(): Promise<unknown> } } | undefined)?.gpu;
+  try {
+    return Boolean(await gpu?.requestAdapter());
+  } catch {
+    return false;
+  }
+}
+
+/** onnxruntime-web for the device, set up. */
+export async function runtime(options: RuntimeOptions): Promise<Runtime> {
+  const device = options.device ?? "wasm";
+  if (device !== "wasm" && device !== "webgpu") {
+    throw new TypeError(`device is ${JSON.stringify(device)}: write "wasm" or "webgpu"`);
+  }
+  if (device === "webgpu" && !(await hasWebGPU())) {
+    throw new Error('there is no WebGPU here: leave device out, or write device: (await hasWebGPU()) ? "webgpu" : "wasm"');
+  }
+  // For WebGPU the build that bears the package's own name: that of onnxruntime-web/webgpu 1.30 refuses every graph in which
+  // a float64 is cast, as the learning rate is ("Provider type for Cast node is not set").
+  const ort = options.ort ?? (await (device === "webgpu" ? import("onnxruntime-web") : import("onnxruntime-web/wasm")));
+  ort.env.wasm.numThreads = options.threads ?? 1;
+  if (options.wasm !== undefined) ort.env.wasm.wasmPaths = { wasm: options.wasm };
+  return ort;
+}
