@@ -23,9 +23,6 @@ NOT_EXPORTED = {
     "masked_select": (r"index of bools", "the result's shape depends on values"),
     "mask": (r"index of bools", "the result's shape depends on values"),
     "repeated unevenly": (r"aten\.repeat_interleave", "the result's shape depends on values"),
-    "gamma functions": (r"lgamma", "ONNX has no gamma function"),
-    "bessel functions": (r"bessel", "ONNX has no Bessel functions"),
-    "powers in double": (r"frexp", "ONNX has no operator for a float's exponent"),
 }
 
 

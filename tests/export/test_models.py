@@ -1,9 +1,9 @@
 """The proof: exported steps of whole models in plain onnxruntime against PyTorch's autograd and its optimizers.
 
 Float32, the same start, dropout's masks fed to the twin. After one step every parameter is within 1e-6 of autograd's.
-Left out are those whose true gradient is zero and comes out as rounding noise: a convolution's bias before batch
-normalization, a key's bias in attention. Of that noise Adam makes steps of the learning rate's size in any direction;
-the twin's own float64 gradient tells which they are.
+Left out are elements that PyTorch itself does not determine that closely: where its float32 step is farther than that
+from its own step in float64. Such are those whose gradient is rounding noise, as a convolution's bias before batch
+normalization or a key's bias in attention, of which Adam makes steps of the learning rate's size in any direction.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from modgrad import nn, optim
 from modgrad.step import TrainingStep
-from tests.export.models import MODELS, Drawing, pair
+from tests.export.models import MODELS, Drawing, Fed, pair
 from tests.export.running import Files, exported
 
 OPTIMIZERS: dict[str, tuple[Callable[[Any], optim.Optimizer], Callable[[Any], torch.optim.Optimizer]]] = {
@@ -44,24 +44,24 @@ class Trained:
     def __init__(self, name: str, optimizer: str, folder: Path, **options: Any) -> None:
         self.model = MODELS[name]
         mine, self.twin, self.drawing = pair(self.model)
-        make, make_twin = OPTIMIZERS[optimizer]
+        make, self.make_twin = OPTIMIZERS[optimizer]
         step = TrainingStep(mine, nn.CrossEntropyLoss(), make(mine.parameters()), seed=SEED)
-        self.optimizer = make_twin(self.twin.parameters())
+        self.optimizer = self.make_twin(self.twin.parameters())
         self.scans = options.get("steps") == "scan"
         self.files: Files = exported(step, folder, *self.model.batch(), **options)
 
-    def noisy(self, batch: Any) -> dict[str, Tensor]:
-        """By parameter, where the true gradient is zero but for rounding, unlike a dead unit's: a mask."""
-        drawing, twin = Drawing(), copy.deepcopy(self.twin).double()
+    def precise(self, batch: Any) -> dict[str, Tensor]:
+        """The twin's parameters after one step by autograd in float64."""
+        twin, drawing = copy.deepcopy(self.twin).double(), Drawing()
         for module in twin.modules():
-            if hasattr(module, "drawing"):
+            if isinstance(module, Fed):
                 module.drawing = drawing
         drawing.seed = torch.tensor([SEED, 0])
+        optimizer = self.make_twin(twin.parameters())
         x, y = batch
         cross_entropy(twin(x.double() if x.is_floating_point() else x), y).backward()
-        exact = {name: p.grad for name, p in twin.named_parameters()}
-        largest = max(float(g.abs().max()) for g in exact.values() if g is not None)
-        return {n: (g.abs() < 1e-12 * largest) & (g != 0) for n, g in exact.items() if g is not None}
+        optimizer.step()
+        return {name: p.detach() for name, p in twin.named_parameters()}
 
     def theirs(self, number: int, batch: Any) -> Tensor:
         """One step by autograd."""
@@ -96,19 +96,19 @@ def test_one_step_is_autograds(name: str, optimizer: str, tmp_path: Path) -> Non
     trained = Trained(name, optimizer, tmp_path, **OPTIONS.get(name, {}))
     assert {domain for domain, _ in trained.files.operators} == STANDARD
     batch = trained.model.batch(1, trained.model.size + 1)
-    noisy = trained.noisy(batch)
+    precise = trained.precise(batch)
     loss = trained.theirs(0, batch)
     torch.testing.assert_close(trained.mine([batch])[0], loss, rtol=2e-6, atol=0)
     found = trained.files.state()
     compared = 0
     for key, expected in trained.twin.state_dict().items():
         apart = (found[key] - expected).abs()
-        if key in noisy:
-            apart = apart[~noisy[key]]
+        if key in precise:
+            apart = apart[(expected - precise[key]).abs() <= 1e-6]
             compared += apart.numel()
         if apart.numel():
             assert float(apart.max()) <= 1e-6, key
-    assert compared > 0.9 * sum(p.numel() for p in trained.twin.parameters())
+    assert compared >= 0.98 * sum(p.numel() for p in trained.twin.parameters())
 
 
 LONG = [(name, optimizer) for name in MODELS for optimizer in OPTIMIZERS]
