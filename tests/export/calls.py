@@ -23,7 +23,7 @@ from modgrad.step.dryrun import dry_run
 from modgrad.step.locate import locating, paths
 from modgrad.step.program import exporting
 from tests.cases import Case, Inputs
-from tests.test_contract import cast, floats, pair, upstream_of, weighted
+from tests.contract.harness import cast, floats, pair, upstream_of, weighted
 
 SEED = torch.tensor([3, 5])
 Found = dict[str, Tensor]

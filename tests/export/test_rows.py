@@ -16,7 +16,7 @@ from modgrad.export.onnx.errors import ExportError
 from modgrad.step import TrainingStep
 from modgrad.step.dryrun import UntraceableError
 from tests.cases import CASES, FIRST, Case, Inputs, _families, row
-from tests.export.calls import Calls, Found
+from tests.export.calls import Calls
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 

@@ -83,15 +83,29 @@ def _nll_loss_backward_kernel(
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Tensor:
-    input = grad.new_empty(()).expand(input_shape)  # of which the kernels only read the shape
-    if len(input_shape) == 2:
+    input = grad.new_empty(()).expand(input_shape)
+    return _at_target_grad_kernel(grad, input, target, divisor, weight, ignore_index, reduction)
+
+
+def _at_target_grad_kernel(
+    grad: Tensor,
+    input: Tensor,
+    target: Tensor,
+    divisor: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+) -> Tensor:
+    """ATen's kernels, which read of `input` only the shape."""
+    shape = input.shape
+    if len(shape) == 2:
         return _nll_loss_backward(grad, input, target, weight, REDUCTIONS[reduction], ignore_index, divisor)
     target = target.long()
-    if len(input_shape) != 4:
+    if len(shape) != 4:
         input, target = input.flatten(2).unsqueeze(2), target.flatten(1).unsqueeze(1)
         grad = grad.reshape(target.shape) if reduction == "none" else grad
     slope = _nll_loss2d_backward(grad, input, target, weight, REDUCTIONS[reduction], ignore_index, divisor)
-    return slope.reshape(input_shape)
+    return slope.reshape(shape)
 
 
 @kernel(_nll_loss_backward_kernel)
@@ -209,7 +223,7 @@ def _cross_entropy_grad_input_kernel(
             grad, log_p, target, divisor, weight, ignore_index, reduction, label_smoothing
         )
     else:
-        grad_log_p = _nll_loss_backward_kernel(grad, log_p.shape, target, divisor, weight, ignore_index, reduction)
+        grad_log_p = _at_target_grad_kernel(grad, log_p, target, divisor, weight, ignore_index, reduction)
     return torch._log_softmax_backward_data(grad_log_p, log_p, 1, log_p.dtype)
 
 

