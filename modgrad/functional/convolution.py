@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from modgrad.functional.kernel import kernel
+from modgrad.functional.memory import order, unwritten
 
 __all__ = [
     "convolution",
@@ -51,9 +52,12 @@ def convolution(
     return output
 
 
-def _of_shape(shape: torch.Size, like: Tensor) -> Tensor:
-    """Stands where the kernel asks for a tensor and reads nothing of it but the shape."""
-    return like.new_empty(1).expand(shape)
+def _unread(shape: torch.Size, grad: Tensor, other: Tensor) -> Tensor:
+    """Stands where the kernel asks for a tensor and reads nothing of it but the shape.
+
+    It is a whole one, as the kernel makes a copy of what has not the order of memory in which it computes.
+    """
+    return unwritten(shape, grad, order(grad, other))
 
 
 def _grad_input_kernel(
@@ -65,7 +69,7 @@ def _grad_input_kernel(
     dilation: Numbers,
     groups: int,
 ) -> Tensor:
-    input, none = _of_shape(input_shape, grad), [0] * len(stride)
+    input, none = _unread(input_shape, grad, weight), [0] * len(stride)
     options = stride, padding, dilation, False, none, groups
     return _convolution_backward(grad, input, weight, None, *options, _INPUT)[0]
 
@@ -108,7 +112,7 @@ def _grad_weight_kernel(
     dilation: Numbers,
     groups: int,
 ) -> Tensor:
-    weight, none = _of_shape(weight_shape, grad), [0] * len(stride)
+    weight, none = _unread(weight_shape, grad, input), [0] * len(stride)
     options = stride, padding, dilation, False, none, groups
     return _convolution_backward(grad, input, weight, None, *options, _WEIGHT)[1]
 
@@ -189,7 +193,7 @@ def _transposed_grad_input_kernel(
     output_padding: Numbers,
 ) -> Tensor:
     options = stride, padding, dilation, True, output_padding, groups
-    return _convolution_backward(grad, _of_shape(input_shape, grad), weight, None, *options, _INPUT)[0]
+    return _convolution_backward(grad, _unread(input_shape, grad, weight), weight, None, *options, _INPUT)[0]
 
 
 @kernel(_transposed_grad_input_kernel)
@@ -224,7 +228,7 @@ def _transposed_grad_weight_kernel(
     output_padding: Numbers,
 ) -> Tensor:
     options = stride, padding, dilation, True, output_padding, groups
-    return _convolution_backward(grad, input, _of_shape(weight_shape, grad), None, *options, _WEIGHT)[1]
+    return _convolution_backward(grad, input, _unread(weight_shape, grad, input), None, *options, _WEIGHT)[1]
 
 
 @kernel(_transposed_grad_weight_kernel)

@@ -60,12 +60,17 @@ def in_place(backward: Callable[..., Tensor], fast: Callable[..., Any]) -> Calla
     """`f_backward_` of `f_backward`: the same, written into its first argument, grad, which is given back.
 
     fast: takes the same arguments, and by name the tensor to write into, `grad_input`.
+
+    Where grad lies in memory in another order than what was saved, the result is a new tensor, as of `backward`: mostly
+    in the order of what was saved, as what comes next wants it.
     """
     fast = direct(fast)
 
     def run(grad: Tensor, *rest: Any) -> Tensor:
         if _contexts and _bodies.formulas and backward not in _bodies.but:
             return grad.copy_(backward(grad, *rest))
+        if grad.stride() != rest[0].stride():
+            return backward(grad, *rest)
         fast(grad, *rest, grad_input=grad)
         return grad
 

@@ -22,6 +22,7 @@ from modgrad.graph.mode import mode, switched
 
 LARGE = 2**14  # values of a gradient from which on writing into it gains more than asking whether that may be
 _plainly = torch._C.DisableTorchFunctionSubclass
+_is_dense = torch.ops.aten.is_non_overlapping_and_dense.default
 Heap = list[tuple[int, Call]]
 
 
@@ -310,7 +311,7 @@ def _is_own(gradient: Tensor) -> bool:
         getrefcount(gradient) == _OWN
         and gradient._use_count() == 1  # type: ignore[attr-defined]
         and _storage_use_count(_storage_id(gradient)) == 1
-        and gradient.is_contiguous()
+        and _is_dense(gradient)
     )
 
 

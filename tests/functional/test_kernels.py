@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from modgrad import functional
 from modgrad.functional.kernel import PAIRS, running_formulas
@@ -65,3 +66,19 @@ def test_class_index_out_of_range_raises_by_kernel_and_by_formula() -> None:
     for smoothing in (0.0, 0.1):
         with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
             functional.cross_entropy(normal(2, 3), torch.tensor([0, 3]), label_smoothing=smoothing)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_convolution_copies_no_stand_in(order: torch.memory_format) -> None:
+    """The kernel is given a tensor of which it reads the shape alone, and copies what it finds in the wrong order."""
+    x, weight = (torch.randn(s).to(memory_format=order) for s in ((2, 8, 6, 6), (4, 8, 3, 3)))
+    options = [1, 1], [1, 1], [1, 1], 1
+    grad = functional.convolution(x, weight, None, *options)
+    with profile(activities=[ProfilerActivity.CPU]) as operations:
+        for_input = functional.convolution_grad_input(grad, x.shape, weight, *options)
+        for_weight = functional.convolution_grad_weight(grad, x, weight.shape, *options)
+    assert for_input.is_contiguous(memory_format=order)
+    assert for_weight.is_contiguous(memory_format=order)
+    names = [event.name for event in operations.events()]
+    assert names.count("aten::convolution_backward") == 2
+    assert "aten::clone" not in names

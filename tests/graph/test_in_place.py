@@ -69,6 +69,26 @@ def test_it_is_written_into_the_upstream_gradient(make: Callable[[], nn.Primitiv
 
 
 @elementwise
+def test_so_it_is_where_channels_are_last(make: Callable[[], nn.Primitive]) -> None:
+    first, last, x = Seen(), Seen(), torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    leaf = nn.Variable(x)
+    nn.Sequential(first, make(), last)(leaf).backward(upstream(x).to(memory_format=torch.channels_last))
+    assert first.given == last.passed
+    assert leaf.grad_v.is_contiguous(memory_format=torch.channels_last)
+
+
+@elementwise
+def test_a_gradient_in_another_order_gives_what_it_gives_out_of_place(make: Callable[[], nn.Primitive]) -> None:
+    """Of ReLU that is the order of the values: what comes next reads both, and takes far longer where they differ."""
+    model, x = nn.Sequential(make(), Seen()), torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    leaf, wanted = nn.Variable(x), expected(model, x)
+    model(leaf).backward(upstream(x))
+    assert torch.equal(leaf.grad_v, wanted)
+    assert leaf.grad_v.stride() == wanted.stride()
+    assert not isinstance(make(), nn.ReLU) or wanted.is_contiguous(memory_format=torch.channels_last)
+
+
+@elementwise
 def test_by_formulas_too(make: Callable[[], nn.Primitive]) -> None:
     model, x = nn.Sequential(Seen(), make(), Seen()), torch.randn(5, 3, dtype=torch.float64)
     leaf, wanted = nn.Variable(x), nn.Variable(x)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from modgrad.functional.kernel import direct, kernel
-from modgrad.functional.pooling.shapes import Backward, Sizes, shape_only, with_row
+from modgrad.functional.memory import order, shape_only
+from modgrad.functional.pooling.shapes import Backward, Sizes, with_row
 
 __all__ = [
     "adaptive_avg_pool",
@@ -112,7 +113,7 @@ def _adaptive_avg_pool_backward_kernel(grad: Tensor, input_shape: torch.Size, di
     if dims == 1:
         shape = torch.Size((*input_shape[:-1], 1, input_shape[-1]))
         return _adaptive_avg_pool_backward_kernel(grad.unsqueeze(-2), shape, 2).squeeze(-2)
-    return _ADAPTIVE_BACKWARD[dims](grad, shape_only(grad, grad, input_shape))
+    return _ADAPTIVE_BACKWARD[dims](grad, shape_only(input_shape, grad, order(grad)))
 
 
 @kernel(_adaptive_avg_pool_backward_kernel)

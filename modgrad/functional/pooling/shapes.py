@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from modgrad.functional.kernel import direct
+from modgrad.functional.memory import order, shape_only, unwritten
 
 Sizes = Sequence[int]
-_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def with_row(sizes: Sizes, row: int) -> Sizes:
@@ -33,24 +33,7 @@ class Backward:
     def __call__(self, grad: Tensor, told: Tensor, shape: Sizes, *options: Any) -> Tensor:
         """told: of the input's order of memory, as the output and its indices are."""
         if type(grad) is not Tensor or grad.device.type != "cpu":
-            return self._fresh(grad, shape_only(grad, told, shape), *options)
-        form = torch.contiguous_format if told.is_contiguous() else _order(told)
+            return self._fresh(grad, shape_only(shape, grad, order(told)), *options)
         # The gradient's own memory, not yet written, can stand for the input as well as any.
-        grad_input = torch.empty(shape, dtype=grad.dtype, device=grad.device, memory_format=form)
+        grad_input = unwritten(shape, grad, order(told))
         return self._into(grad, grad_input, *options, grad_input=grad_input)
-
-
-def shape_only(grad: Tensor, told: Tensor, shape: Sizes) -> Tensor:
-    """Something of `shape` for kernels that read no value of their input, in the order of memory that `told` has.
-
-    One value; or, where channels are last, memory of that shape which is not written.
-    """
-    form = torch.contiguous_format if told.is_contiguous() else _order(told)
-    if form is not torch.contiguous_format:
-        return torch.empty(shape, dtype=grad.dtype, device=grad.device, memory_format=form)
-    return grad.new_empty(1).expand(shape)
-
-
-def _order(told: Tensor) -> torch.memory_format:
-    form = _LAST.get(told.dim(), torch.contiguous_format)
-    return form if told.is_contiguous(memory_format=form) else torch.contiguous_format
