@@ -96,7 +96,7 @@ class Effort:
     limit: float = 18.0
     block: float = 0.01
     agreement: int = 20
-    least: int = 3
+    least: int = 7
 
 
 FULL = Effort()
