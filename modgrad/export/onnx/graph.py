@@ -58,9 +58,11 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self._known: dict[Any, Any] = {}
         self._made = 0
+        self.reshaped: dict[str, Value] = {}  # by what was given another shape, what it was before
         self.broadcasts: dict[str, Value] = {}  # by what was broadcast, what it was before
         self.products: dict[str, tuple[Value, Value, dict[str, Any]]] = {}  # by result, those of matrices alone
         self.sums: dict[str, tuple[int, Value]] = {}  # what is known of a value: its sum along a dimension, kept there
+        self.places: dict[str, Value] = {}  # by places in a channel, the same counted over all samples and channels
         self._nonnegative: set[str] = set()
         self._transposes: dict[str, Value] = {}
 

@@ -14,7 +14,7 @@ from torch.fx import Node
 from modgrad.export.onnx.errors import ExportError
 from modgrad.export.onnx.graph import DTYPES, Graph, Value
 from modgrad.export.onnx.lowering import LOWERINGS, Operation
-from modgrad.export.onnx.lowering.table import BROADCASTING, same_size
+from modgrad.export.onnx.lowering.table import BROADCASTING, DECOMPOSITIONS, same_size
 from modgrad.export.onnx.sizes import Sizes
 from modgrad.step.locate import place_of
 
@@ -30,8 +30,8 @@ _SIZES = (torch.SymInt, torch.SymFloat, torch.SymBool)
 
 @cache
 def decompositions() -> dict[Any, Any]:
-    """PyTorch's own, of the operators that have no lowering here."""
-    table = {**_decomp.decomposition_table, **torch.export.default_decompositions()}
+    """PyTorch's own of the operators that have no lowering here, and those that are written here."""
+    table = {**_decomp.decomposition_table, **torch.export.default_decompositions(), **DECOMPOSITIONS}
     return {overload: function for overload, function in table.items() if overload not in LOWERINGS}
 
 

@@ -12,7 +12,9 @@ from torch.utils import _pytree as pytree
 from modgrad.export.onnx.packing import PackedStep, Unit, packed, units, with_members
 from modgrad.functional import loss
 from modgrad.functional.activation import rectifier
+from modgrad.functional.convolution import convolution_grad_weight, transposed_convolution_grad_weight
 from modgrad.functional.kernel import formulas
+from modgrad.functional.pooling.max import max_pool_backward
 from modgrad.graph.mode import switched
 from modgrad.graph.tracing import Tracing, replaced
 from modgrad.interop.exporting import Program
@@ -25,11 +27,12 @@ from modgrad.step.state import BUFFERS, PARAMETERS, SCHEDULE, State
 if TYPE_CHECKING:
     from modgrad.step.training import TrainingStep
 
-# Of these the kernels are lowered, in fewer operations than their formulas have.
+# Of these the kernels are lowered, in operations that are fewer than their formulas', or faster in onnxruntime.
 KERNELS: frozenset[Any] = frozenset(
     {
         *(loss.cross_entropy, loss.cross_entropy_grad_input, loss.nll_loss, loss.nll_loss_backward),
-        rectifier.relu_backward,
+        *(convolution_grad_weight, transposed_convolution_grad_weight),
+        *(rectifier.relu_backward, max_pool_backward),
     }
 )
 

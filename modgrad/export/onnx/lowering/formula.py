@@ -13,8 +13,6 @@ from modgrad.export.onnx.lowering.table import Operation
 class Formula:
     """A value of floats while it is lowered. Numbers beside it become constants of its dtype."""
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __init__(self, on: Operation, value: Value) -> None:
         self.on, self.value = on, value
 
@@ -45,9 +43,6 @@ class Formula:
     def __rsub__(self, other: float) -> Formula:
         return self.number(other) - self
 
-    def __rtruediv__(self, other: float) -> Formula:
-        return self.number(other) / self
-
     def __neg__(self) -> Formula:
         return self.op("Neg")
 
@@ -76,18 +71,11 @@ class Formula:
     def is_infinite(self) -> Formula:
         return self.op("IsInf", dtype=torch.bool)
 
-    def is_negative(self) -> Formula:
-        """Whether there is a minus sign, of zeros too."""
-        return (self < 0) | (self.equals(0) & (1 / self < 0))
-
     def __or__(self, other: Formula) -> Formula:
         return self.op("Or", other)
 
     def __and__(self, other: Formula) -> Formula:
         return self.op("And", other)
-
-    def __invert__(self) -> Formula:
-        return self.op("Not")
 
     def choose(self, yes: Any, no: Any) -> Formula:
         """`yes` where this is true, `no` elsewhere; one of the two is a Formula."""

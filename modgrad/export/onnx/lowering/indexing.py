@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from modgrad.export.onnx.graph import Size, Value
+from modgrad.export.onnx.lowering.elementwise import floor_quotient
 from modgrad.export.onnx.lowering.shape import diagonal_last
 from modgrad.export.onnx.lowering.table import Operation, dims_of, lowers, rank, same_shape
 
@@ -17,19 +18,19 @@ aten: Any = torch.ops.aten
 def gather(on: Operation, x: Value, dim: int, index: Value, sparse_grad: bool = False) -> Value:
     if rank(x) == 0:
         return x
-    return on.op("GatherElements", x, on.cast(index, torch.int64), axis=dim % rank(x))
+    return on.op("GatherElements", x, on.indices(index), axis=dim % rank(x))
 
 
 @lowers(aten.index_select.default)
 def index_select(on: Operation, x: Value, dim: int, index: Value) -> Value:
     if rank(x) == 0:
         return x
-    return on.op("Gather", x, _vector(on, index), axis=dim % rank(x))
+    return on.op("Gather", x, _vector(on, on.indices(index)), axis=dim % rank(x))
 
 
 @lowers(aten.embedding.default)
 def embedding(on: Operation, weight: Value, index: Value, *_: Any) -> Value:
-    return on.op("Gather", weight, on.cast(index, torch.int64), axis=0)
+    return on.op("Gather", weight, on.indices(index), axis=0)
 
 
 def _vector(on: Operation, index: Value) -> Value:
@@ -121,8 +122,7 @@ def scatter_reduce(
         start = on.expand(on.constant(int(include_self), x.dtype), x.shape or ())
         number = on.op("Max", _elements(on, start, dim, index, one, "add"), on.constant(1, x.dtype))
         total = scatter_reduce(on, x, dim, index, src, "sum", include_self=include_self)
-        quotient = on.op("Div", total, number)
-        return quotient if x.dtype.is_floating_point else on.op("Floor", quotient)
+        return on.op("Div", total, number) if x.dtype.is_floating_point else floor_quotient(on, total, number)
     if not include_self:
         lowest = torch.finfo(x.dtype) if x.dtype.is_floating_point else torch.iinfo(x.dtype)
         infinite = x.dtype.is_floating_point
@@ -137,7 +137,7 @@ def scatter_reduce(
 
 
 def _elements(on: Operation, x: Value, dim: int, index: Value, src: Value, reduction: str | None = None) -> Value:
-    index = on.cast(index, torch.int64)
+    index = on.indices(index)
     if not on.shape:
         found = _elements_of(on, on.reshape(x, (1,)), 0, on.reshape(index, (1,)), on.reshape(src, (1,)), reduction)
         return on.op("Squeeze", found, on.ints(0))
@@ -159,12 +159,12 @@ def _elements_of(on: Operation, x: Value, dim: int, index: Value, src: Value, re
 def index_add(on: Operation, x: Value, dim: int, index: Value, src: Value, alpha: Any = 1) -> Value:
     if alpha != 1:
         src = on.op("Mul", src, on.constant(alpha, src.dtype), shape=src.shape)
-    return _slices(on, x, dim, index, src, "add")
+    return _slices(on, x, dim, on.indices(index), src, "add")
 
 
 @lowers(aten.index_copy.default)
 def index_copy(on: Operation, x: Value, dim: int, index: Value, src: Value) -> Value:
-    return _slices(on, x, dim, index, src, None)
+    return _slices(on, x, dim, on.indices(index), src, None)
 
 
 @lowers(aten.index_fill.int_Scalar, aten.index_fill.int_Tensor)

@@ -15,12 +15,14 @@ _NONE, _MEAN = 0, 1
 
 
 def _classes(on: Operation, x: Value, y: Value, ignore_index: int) -> tuple[Value, Value, int]:
-    """Whether each target is ignored; its class, 0 where it is ignored, both (N, 1, ...); the classes' dimension."""
+    """Whether each target is ignored; its class, 0 where it is ignored, both (N, 1, ...); the classes' dimension.
+
+    The class is one that lookups take, and refuse where it is out of range."""
     dim = 1 if rank(x) > 1 else 0
     y = on.unsqueeze(on.cast(y, torch.int64), dim)
     ignored = on.op("Equal", y, on.constant(ignore_index, torch.int64), dtype=torch.bool, shape=y.shape)
     zero = on.constant(0, torch.int64)
-    return ignored, on.op("Where", ignored, zero, y, dtype=torch.int64, shape=y.shape), dim
+    return ignored, on.indices(on.op("Where", ignored, zero, y, dtype=torch.int64, shape=y.shape)), dim
 
 
 @lowers(aten.nll_loss_forward.default, aten.nll_loss2d_forward.default)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from modgrad.export.onnx.graph import Size, Value
-from modgrad.export.onnx.lowering.table import Operation, dims_of, is_fixed, lowers, rank
+from modgrad.export.onnx.lowering.table import Operation, count, dims_of, fixed, lowers, rank
 
 aten: Any = torch.ops.aten
 _NATIVE = (torch.float32, torch.float64, torch.int32, torch.int64)  # that onnxruntime sorts
@@ -117,10 +117,7 @@ def nanmedian_along(on: Operation, x: Value, dim: int = -1, keepdim: bool = Fals
 
 def _of_all(along: Any) -> Any:
     def lowering(on: Operation, x: Value) -> Value:
-        size: Size = 1
-        for each in x.shape or ():
-            size = size * each
-        value, _ = along(on, on.reshape(x, (size,)), 0, False)
+        value, _ = along(on, on.reshape(x, (count(x.shape or ()),)), 0, False)
         return value
 
     return lowering
@@ -162,17 +159,15 @@ def mode(on: Operation, x: Value, dim: int = -1, keepdim: bool = False) -> Pair:
 def running(on: Operation, parts: tuple[Value, ...], dim: int, combine: Any, first: tuple[Any, ...]) -> Any:
     """What is combined of all values up to each. combine(earlier, own): associative. first: what changes nothing."""
     (dim,) = dims_of(dim, rank(parts[0]))
-    size = (parts[0].shape or ())[dim]
-    if not is_fixed(size):
-        raise NotImplementedError("a running maximum, product or logarithm of a sum along a size that is free")
+    size = fixed((parts[0].shape or ())[dim], "a running maximum, product or logarithm of a sum")
     shape = parts[0].shape
     step = 1
-    while step < int(size):
+    while step < size:
         edges = [0] * (2 * rank(parts[0]))
         edges[dim] = step
         before = []
         for x, value in zip(parts, first, strict=True):
-            earlier = on.op("Slice", x, on.ints(0), on.ints(int(size) - step), on.ints(dim))
+            earlier = on.op("Slice", x, on.ints(0), on.ints(size - step), on.ints(dim))
             before.append(on.op("Pad", earlier, on.ints(*edges), on.constant(value, x.dtype), shape=shape))
         parts = tuple(y._replace(shape=shape) for y in combine(tuple(before), parts))
         step *= 2

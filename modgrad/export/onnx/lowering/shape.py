@@ -7,7 +7,17 @@ from typing import Any
 import torch
 
 from modgrad.export.onnx.graph import Shape, Size, Value
-from modgrad.export.onnx.lowering.table import LOWERINGS, Operation, dims_of, is_fixed, lowers, rank, same_size
+from modgrad.export.onnx.lowering.table import (
+    LOWERINGS,
+    Operation,
+    count,
+    dims_of,
+    fixed,
+    is_fixed,
+    lowers,
+    rank,
+    same_size,
+)
 
 aten: Any = torch.ops.aten
 _FIRST, _LAST = -(2**63), 2**63 - 1
@@ -83,7 +93,7 @@ def flip(on: Operation, x: Value, dims: list[int]) -> Value:
 @lowers(aten.roll.default)
 def roll(on: Operation, x: Value, shifts: list[int], dims: Any = ()) -> Value:
     if not dims:
-        flat = on.op("Reshape", x, on.ints(-1), shape=None)
+        flat = on.reshape(x, (count(on.shape),))
         return on.reshape(_rolled(on, flat, shifts[0], 0), on.shape)
     for shift, dim in zip(shifts, dims, strict=True):
         x = _rolled(on, x, shift, dim % len(on.shape))
@@ -91,16 +101,10 @@ def roll(on: Operation, x: Value, shifts: list[int], dims: Any = ()) -> Value:
 
 
 def _rolled(on: Operation, x: Value, shift: int, dim: int) -> Value:
-    size = on.shape[dim] if x.shape is not None else None
-    if size is None:
-        size = 1
-        for each in on.shape:
-            size = size * each
-    assert is_fixed(size), "a roll along a size that is free"
-    shift = shift % int(size) if size else 0
-    if not shift:
+    size = (x.shape or ())[dim]
+    if is_fixed(size) and (int(size) == 0 or shift % int(size) == 0):
         return x
-    cut = on.ints(int(size) - shift)
+    cut = on.vector([size - shift % size])
     last = on.op("Slice", x, cut, on.ints(_LAST), on.ints(dim))
     first = on.op("Slice", x, on.ints(0), cut, on.ints(dim))
     return on.op("Concat", last, first, axis=dim, shape=x.shape)
@@ -231,10 +235,8 @@ def diagonal_last(x: Value, offset: int, dim1: int, dim2: int) -> tuple[list[int
     """The dimensions with those of the diagonal last, and its rows and columns."""
     first, second = dim1 % rank(x), dim2 % rank(x)
     shape = x.shape or ()
-    height, width = shape[first], shape[second]
-    if not is_fixed(height) or not is_fixed(width):
-        raise NotImplementedError("a diagonal along sizes that are free")
-    length = max(min(int(height) + min(offset, 0), int(width) - max(offset, 0)), 0)
+    height, width = (fixed(shape[d], "a diagonal") for d in (first, second))
+    length = max(min(height + min(offset, 0), width - max(offset, 0)), 0)
     order = [*(d for d in range(rank(x)) if d not in (first, second)), first, second]
     down, right = max(-offset, 0), max(offset, 0)
     return order, range(down, down + length), range(right, right + length)
@@ -262,8 +264,7 @@ def diag_embed(on: Operation, x: Value, offset: int = 0, dim1: int = -2, dim2: i
 def unfold(on: Operation, x: Value, dim: int, size: int, step: int) -> Value:
     """Windows along a dimension, each as the last one."""
     dim = dim % rank(x) if rank(x) else 0
-    windows = on.shape[dim]
-    starts = torch.arange(int(windows)) * step
+    starts = torch.arange(int(on.shape[dim])) * step
     places = starts[:, None] + torch.arange(size)
     found = on.op("Gather", x, on.constant(places), axis=dim)
     n = rank(x)

@@ -148,7 +148,7 @@ def _i1(x: Formula) -> Formula:
 
 # The gamma function and its derivatives
 
-_TERMS = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)  # Bernoulli's numbers, from B2
+_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)  # Bernoulli's numbers, from B2
 
 
 def lgamma(x: Formula) -> Formula:
@@ -160,7 +160,7 @@ def lgamma(x: Formula) -> Formula:
     near = small.choose(near - size.log(), near)
     middle = series(torch.lgamma, 3, 8, size)
     inverse = size.reciprocal()
-    terms = [b / (2 * k * (2 * k - 1)) for k, b in enumerate(_TERMS, 1)]
+    terms = [b / (2 * k * (2 * k - 1)) for k, b in enumerate(_BERNOULLI, 1)]
     far = (size.log() - 1) * (size - 0.5) - 0.5 + 0.5 * math.log(2 * math.pi)
     far = far + polynomial(inverse * inverse, terms) * inverse
     right = (size < 3).choose(near, (size < 8).choose(middle, far))
@@ -192,7 +192,7 @@ def polygamma(x: Formula, n: int) -> Formula:
     # Of n = 0: log z - 1 / (2 z) - sum B_2k / (2 k z^2k); of others its n-th derivative, without the sign
     begin = -(z.log()) if n == 0 else math.factorial(n - 1) * z ** -float(n)
     half = inverse ** float(n + 1) * (math.factorial(n) / 2)
-    terms = [b * math.factorial(2 * k + n - 1) / math.factorial(2 * k) for k, b in enumerate(_TERMS, 1)]
+    terms = [b * math.factorial(2 * k + n - 1) / math.factorial(2 * k) for k, b in enumerate(_BERNOULLI, 1)]
     rest = polynomial(inverse * inverse, terms) * inverse ** float(n + 2)
     size = total * math.factorial(n) + begin + half + rest
     right = size if n % 2 else -size

@@ -14,6 +14,7 @@ from modgrad.export.onnx.graph import DTYPES, Graph, Shape, Size, Value
 from modgrad.export.onnx.sizes import Sizes
 
 LOWERINGS: dict[Any, Callable[..., Any]] = {}
+DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {}
 BROADCASTING: set[Any] = set()  # operators whose tensors are broadcast to one shape
 Lowering = Callable[..., Any]
 
@@ -27,6 +28,16 @@ def lowers(*overloads: Any) -> Callable[[Lowering], Lowering]:
             assert overload not in LOWERINGS, f"{overload} is lowered twice"
             LOWERINGS[overload] = lowering
         return lowering
+
+    return enter
+
+
+def decomposes(overload: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter a function of tensors that says an operator in others, which are then lowered."""
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        DECOMPOSITIONS[overload] = function
+        return function
 
     return enter
 
@@ -66,6 +77,16 @@ class Operation:
         """Operands of one operation, in the dtype that PyTorch computes it in."""
         return [self.value(x, promoted(operands)) for x in operands]
 
+    def indices(self, x: Value) -> Value:
+        """Indices that count from 0 alone, as int64. One below 0 becomes one that is out of any range, which
+        onnxruntime refuses as PyTorch does; by ONNX's rule it would count from the end."""
+        x = self.cast(x, torch.int64)
+        if self.graph.is_nonnegative(x):
+            return x
+        below = self.op("Less", x, self.constant(0, torch.int64), dtype=torch.bool, shape=x.shape)
+        outside = self.constant(torch.iinfo(torch.int64).max, torch.int64)
+        return self.op("Where", below, outside, x, dtype=torch.int64, shape=x.shape)
+
     def ints(self, *numbers: int) -> Value:
         """A vector of int64."""
         return self.constant(list(numbers), torch.int64)
@@ -79,12 +100,17 @@ class Operation:
         shape = tuple(shape)
         if x.shape is not None and same_shape(x.shape, shape):
             return x
+        source = self.graph.reshaped.get(x.name, x)
+        if source.shape is not None and same_shape(source.shape, shape):
+            return source
         free = [d for d, size in enumerate(shape) if not is_fixed(size)]
         if len(free) == 1 and 0 not in shape:
             target = self.ints(*(int(size) if is_fixed(size) else -1 for size in shape))
         else:
             target = self.vector(shape)
-        return self.op("Reshape", x, target, shape=shape, allowzero=1 if 0 in shape else None)
+        result: Value = self.op("Reshape", source, target, shape=shape, allowzero=1 if 0 in shape else None)
+        self.graph.reshaped[result.name] = source
+        return result
 
     def expand(self, x: Value, shape: Sequence[Size]) -> Value:
         """x broadcast to a shape."""
@@ -124,13 +150,6 @@ class Operation:
             return x
         shape = None if x.shape is None else tuple(x.shape[d] for d in order)
         return self.op("Transpose", x, perm=order, shape=shape)
-
-    def slice(self, x: Value, dim: int, start: Size, end: Size, step: int = 1) -> Value:
-        shape = None
-        if x.shape is not None and is_fixed(start) and is_fixed(end):
-            shape = tuple(-(-(end - start) // step) if d == dim else size for d, size in enumerate(x.shape))
-        places = [self.vector([p]) for p in (start, end)]
-        return self.op("Slice", x, *places, self.ints(dim), self.ints(step) if step != 1 else None, shape=shape)
 
 
 def rank(x: Value) -> int:
@@ -177,6 +196,13 @@ def _category(dtype: torch.dtype) -> int:
 
 def is_fixed(size: Size) -> bool:
     return isinstance(size, int) or size.node.maybe_as_int() is not None
+
+
+def fixed(size: Size, what: str) -> int:
+    """A size as a number, which a graph of this operator needs before it runs."""
+    if not is_fixed(size):
+        raise NotImplementedError(f"{what} along a size that is free")
+    return int(size)
 
 
 def same_size(a: Size, b: Size) -> bool:

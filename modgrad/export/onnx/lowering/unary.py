@@ -53,7 +53,7 @@ def _unary(kind: str) -> Any:
 def _same(kind: str) -> Any:
     def lowering(on: Operation, x: Value) -> Value:
         if x.dtype is torch.bool:
-            return on.op("Not", x)
+            return on.op("Not", x) if kind == "BitwiseNot" else x
         return on.op(kind, x)
 
     return lowering
