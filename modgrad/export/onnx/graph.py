@@ -109,7 +109,7 @@ class Graph:
             kinds = [first, *dtypes] if dtypes else [first] * outputs
             values = tuple(map(Value, made, kinds))
             self._known[key] = values[0] if outputs == 1 else values
-            if kind in _MOVES and inputs[0] is not None and inputs[0].name in self._nonnegative:
+            if kind == "Relu" or (kind in _MOVES and inputs[0] is not None and inputs[0].name in self._nonnegative):
                 self._nonnegative.update(made)
             if kind == "Transpose" and tuple(attributes["perm"]) == (1, 0) and inputs[0] is not None:
                 self._transposes[made[0]] = inputs[0]
@@ -132,7 +132,7 @@ class Graph:
         return self._transposes.get(value.name)
 
     def mark_nonnegative(self, value: Value) -> Value:
-        """Note that no element of an integer tensor is below 0."""
+        """Note that no element of a tensor is below 0."""
         self._nonnegative.add(value.name)
         return value
 

@@ -266,8 +266,11 @@ def threshold_backward(on: Operation, grad: Value, x: Value, threshold: Any) -> 
 
     It differs from a choice where dL/dy is infinite and x is not above: NaN here, 0 in PyTorch.
     """
-    below = on.op("LessOrEqual", x, on.constant(threshold, x.dtype), dtype=torch.bool)
-    return on.op("Mul", grad, on.cast(on.op("Not", below), grad.dtype))
+    if threshold == 0 and on.graph.is_nonnegative(x):  # as the output of ReLU is
+        above = on.cast(x, torch.bool)
+    else:
+        above = on.op("Not", on.op("LessOrEqual", x, on.constant(threshold, x.dtype), dtype=torch.bool))
+    return on.op("Mul", grad, on.cast(above, grad.dtype))
 
 
 @lowers(aten.masked_fill.Scalar, aten.masked_fill.Tensor)

@@ -14,15 +14,32 @@ aten: Any = torch.ops.aten
 _NONE, _MEAN = 0, 1
 
 
-def _classes(on: Operation, x: Value, y: Value, ignore_index: int) -> tuple[Value, Value, int]:
-    """Whether each target is ignored; its class, 0 where it is ignored, both (N, 1, ...); the classes' dimension.
+class _Targets:
+    """Of classes y for x: which count, and their indices, 0 where ignored, both (N, 1, ...); the classes' dimension.
 
-    The class is one that lookups take, and refuse where it is out of range."""
-    dim = 1 if rank(x) > 1 else 0
-    y = on.unsqueeze(on.cast(y, torch.int64), dim)
-    ignored = on.op("Equal", y, on.constant(ignore_index, torch.int64), dtype=torch.bool, shape=y.shape)
-    zero = on.constant(0, torch.int64)
-    return ignored, on.indices(on.op("Where", ignored, zero, y, dtype=torch.int64, shape=y.shape)), dim
+    An index is one that lookups take, and refuse where it is out of range. A choice takes onnxruntime several times as
+    long as a product with 0 or 1, which stands for it wherever no factor can be infinite.
+    """
+
+    def __init__(self, on: Operation, x: Value, y: Value, ignore_index: int) -> None:
+        self.on = on
+        self.dim = 1 if rank(x) > 1 else 0
+        y = on.unsqueeze(on.cast(y, torch.int64), self.dim)
+        ignored = on.constant(ignore_index, torch.int64)
+        self.ignored = on.op("Equal", y, ignored, dtype=torch.bool, shape=y.shape)
+        self.count = on.op("Not", self.ignored, shape=y.shape)
+        self.index = on.indices(on.op("Mul", y, on.cast(self.count, torch.int64), shape=y.shape))
+
+    def weights(self, weight: Value | None, dtype: torch.dtype) -> Value:
+        """w_y, 0 where y is ignored."""
+        if weight is None:
+            return self.on.cast(self.count, dtype)
+        return self.counted(self.on.op("Gather", weight, self.index, axis=0))
+
+    def counted(self, x: Value) -> Value:
+        """x, 0 where y is ignored."""
+        zero = self.on.constant(0.0, x.dtype)
+        return self.on.op("Where", self.ignored, zero, x, dtype=x.dtype, shape=self.index.shape)
 
 
 @lowers(aten.nll_loss_forward.default, aten.nll_loss2d_forward.default)
@@ -30,17 +47,14 @@ def nll_loss(
     on: Operation, x: Value, y: Value, weight: Value | None, reduction: int, ignore_index: int
 ) -> tuple[Value, Value]:
     """L_n = -w_y x_y, and D = sum w_y; a class out of range is an error in GatherElements."""
-    ignored, index, dim = _classes(on, x, y, ignore_index)
-    zero, one = on.constant(0.0, x.dtype), on.constant(1.0, x.dtype)
-    of_class = one if weight is None else on.op("Gather", weight, index, axis=0)
-    found = on.op("GatherElements", x, index, axis=dim, shape=index.shape)
+    targets = _Targets(on, x, y, ignore_index)
+    found = on.op("GatherElements", x, targets.index, axis=targets.dim, shape=targets.index.shape)
     if weight is not None:
-        found = on.op("Mul", found, of_class)
-    found = on.op("Where", ignored, zero, found, dtype=x.dtype, shape=index.shape)
-    weights = on.op("Where", ignored, zero, of_class, dtype=x.dtype, shape=index.shape)
-    divisor = reduced(on, "ReduceSum", weights)
+        found = on.op("Mul", found, on.op("Gather", weight, targets.index, axis=0))
+    found = targets.counted(found)
     if reduction == _NONE:
-        return on.op("Neg", on.squeeze(found, dim)), on.constant(0.0, x.dtype)
+        return on.op("Neg", on.squeeze(found, targets.dim)), on.constant(0.0, x.dtype)
+    divisor = reduced(on, "ReduceSum", targets.weights(weight, x.dtype))
     total = reduced(on, "ReduceSum", found)
     return on.op("Neg", on.op("Div", total, divisor) if reduction == _MEAN else total), divisor
 
@@ -57,18 +71,25 @@ def nll_loss_backward(
     divisor: Value,
 ) -> Value:
     """-w_y dL/dL_n at class y, 0 elsewhere and where y is ignored."""
-    ignored, index, dim = _classes(on, x, y, ignore_index)
+    targets = _Targets(on, x, y, ignore_index)
     grad = negative(on, on.graph.broadcasts.get(grad.name, grad))
-    slope = grad if reduction == _NONE else on.op("Div", grad, divisor) if reduction == _MEAN else grad
-    if reduction == _NONE and grad.shape:
-        slope = on.unsqueeze(slope, dim)
-    if weight is not None:
-        slope = on.op("Mul", slope, on.op("Gather", weight, index, axis=0))
-    slope = on.op("Where", ignored, on.constant(0.0, on.dtype), slope, dtype=on.dtype)
-    classes = torch.arange(int(on.shape[dim])).reshape(-1, *[1] * (len(on.shape) - dim - 1))
-    chosen = on.op("Equal", index, on.constant(classes), dtype=torch.bool)
-    result = on.op("Where", chosen, slope, on.constant(0.0, on.dtype), dtype=on.dtype)
-    on.graph.sums[result.name] = (dim, slope)
+    classes = torch.arange(int(on.shape[targets.dim])).reshape(-1, *[1] * (len(on.shape) - targets.dim - 1))
+    chosen = on.op("Equal", targets.index, on.constant(classes), dtype=torch.bool)
+    held = on.graph.value_of(grad)
+    if weight is None and held is not None and bool(held.isfinite().all()):
+        if reduction == _MEAN:  # of which 0 is the mean of nothing
+            grad = on.op("Div", grad, on.op("Max", divisor, on.constant(1.0, divisor.dtype)))
+        slope = on.op("Mul", targets.weights(None, on.dtype), grad)
+        result = on.op("Mul", on.cast(chosen, on.dtype), slope)
+    else:
+        slope = on.op("Div", grad, divisor) if reduction == _MEAN else grad
+        if reduction == _NONE and grad.shape:
+            slope = on.unsqueeze(slope, targets.dim)
+        if weight is not None:
+            slope = on.op("Mul", slope, on.op("Gather", weight, targets.index, axis=0))
+        slope = targets.counted(slope)
+        result = on.op("Where", chosen, slope, on.constant(0.0, on.dtype), dtype=on.dtype)
+    on.graph.sums[result.name] = (targets.dim, slope)
     return result
 
 

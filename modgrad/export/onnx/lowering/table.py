@@ -78,14 +78,14 @@ class Operation:
         return [self.value(x, promoted(operands)) for x in operands]
 
     def indices(self, x: Value) -> Value:
-        """Indices that count from 0 alone, as int64. One below 0 becomes one that is out of any range, which
-        onnxruntime refuses as PyTorch does; by ONNX's rule it would count from the end."""
+        """Indices that count from 0 alone, as int64. One below 0 loses its sign, by which it is out of any range, and
+        onnxruntime refuses it as PyTorch does; by ONNX's rule it would count from the end."""
         x = self.cast(x, torch.int64)
         if self.graph.is_nonnegative(x):
             return x
-        below = self.op("Less", x, self.constant(0, torch.int64), dtype=torch.bool, shape=x.shape)
-        outside = self.constant(torch.iinfo(torch.int64).max, torch.int64)
-        return self.op("Where", below, outside, x, dtype=torch.int64, shape=x.shape)
+        found = self.op("BitwiseAnd", x, self.constant(torch.iinfo(torch.int64).max, torch.int64), shape=x.shape)
+        self.graph.mark_nonnegative(found)
+        return found
 
     def ints(self, *numbers: int) -> Value:
         """A vector of int64."""
