@@ -20,10 +20,11 @@ test-all: .venv/dev
 bench: .venv/bench
 	.venv/bin/python -m benchmarks
 
-# The playground's page, into the package: scripts and WebAssembly by npm, exported steps by Python. Needs Node 20 or newer.
+# The playground's page, into the package: exported steps by Python, scripts and WebAssembly by npm. Needs Node 20 or newer.
 playground: .venv/dev web/node_modules
-	cd web && npm run --silent playground
 	.venv/bin/python -m modgrad.playground.models
+	cd web && npm run --silent playground
+	.venv/bin/python -m modgrad.playground.sizes
 
 # modgrad-web and the playground, in Node and in headless Chromium; the numbers held against onnxruntime in Python.
 web-test:

@@ -26,7 +26,7 @@ if [ ! -x "${CHROMIUM:-/usr/bin/chromium}" ] && [ "$(id -u)" = 0 ] && command -v
 fi
 
 make --no-print-directory web/node_modules
-(cd web && npm run --silent check && npm run --silent build)
+(cd web && npm run --silent build && npm run --silent check) # the check takes the built types too
 make --no-print-directory playground
 MODGRAD_WEB=1 .venv/bin/python -m pytest -q -rs -n 0 tests/web
 if [ ! -x "${CHROMIUM:-/usr/bin/chromium}" ]; then

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import webbrowser
 from collections.abc import Sequence
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 __all__ = ["PAGE", "add_arguments", "main", "playground", "server"]
 
@@ -38,6 +40,22 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_header("Cache-Control", "no-cache")  # kept, but asked for again: a newer modgrad has a newer page
         self.send_header("X-Content-Type-Options", "nosniff")
         super().end_headers()
+
+    def send_head(self) -> Any:
+        """As in the base class; but it takes every file that is older than the one the browser keeps for unmodified.
+
+        The page of another modgrad at the same address may be older: only the very same date says that nothing changed.
+        """
+        path = self.translate_path(self.path)
+        if os.path.isdir(path):
+            path = os.path.join(path, "index.html")
+        if os.path.exists(path) and self.headers["If-Modified-Since"] != self.date_time_string(os.path.getmtime(path)):
+            del self.headers["If-Modified-Since"]
+        return super().send_head()
+
+    def list_directory(self, path: Any) -> None:
+        """A folder is no file."""
+        self.send_error(404)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing of each request."""

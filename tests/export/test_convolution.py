@@ -85,3 +85,29 @@ def test_forms(name: str) -> None:
     expected = calls.eagerly(torch.float64, kernels=True)
     for key, value in calls.run(graph).items():
         torch.testing.assert_close(value, expected[key].to(value.dtype), rtol=1e-5, atol=1e-5)
+
+
+# (input, kernel, stride): of windows of two, which are pooled several times in place of pooling with places
+WINDOWS = {
+    "even": ((2, 3, 6, 4), 2, 2),
+    "odd": ((2, 3, 7, 5), 2, 2),
+    "without a batch": ((3, 6, 5), 2, 2),
+    "wide": ((2, 3, 4, 7), (1, 2), (1, 2)),
+    "high": ((2, 3, 7, 4), (2, 1), (2, 3)),
+    "apart": ((2, 3, 9, 8), 2, (3, 4)),
+    "overlapping": ((2, 3, 5, 6), 2, 1),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_of_equal_values_the_first_is_taken(name: str) -> None:
+    shape, kernel, stride = WINDOWS[name]
+    case = layer(
+        *("MaxPool2d", lambda: (torch.randint(3, shape).double(),)),
+        **{"args": (kernel, stride), "return_indices": True},
+    )
+    calls = Calls([(name, case, case.inputs[0])])
+    found, expected = calls.run(calls.graph()), calls.eagerly(torch.float32, kernels=True)
+    assert len(found) == 3  # values, places, the input's gradient
+    for key, value in found.items():
+        torch.testing.assert_close(value, expected[key], rtol=1e-6, atol=0)

@@ -28,6 +28,16 @@ def dropped() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 4))
 
 
+def double() -> nn.Module:
+    return mlp().double()
+
+
+def convolutional() -> nn.Module:
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(24, 4)
+    )
+
+
 def frozen() -> nn.Module:
     model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4))
     model[0].freeze()
@@ -55,6 +65,8 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], optim.Opti
     "frozen": (frozen, sgd, {}, True),
     "groups": (mlp, groups, {}, False),
     "scan": (mlp, adam, {"steps": "scan"}, True),
+    "double": (double, adam, {}, False),  # no GPU has float64
+    "convolution": (convolutional, adam, {}, False),
 }
 
 
@@ -71,7 +83,8 @@ def fixtures(node, tmp_path_factory: pytest.TempPathFactory) -> Path:
         x = generator.normal(size=(STEPS, BATCH, 3)).astype("float32")
         y = generator.integers(0, 4, (STEPS, BATCH))
         scan = options.get("steps") == "scan"
-        step.export_onnx(folder / f"{name}.onnx", torch.as_tensor(x[0]), torch.as_tensor(y[0]), **options)
+        dtype = next(model.parameters()).dtype
+        step.export_onnx(folder / f"{name}.onnx", torch.as_tensor(x[0]).to(dtype), torch.as_tensor(y[0]), **options)
         reference = Reference(folder / f"{name}.json")
         lr = 0.02 if rates else None
         losses = reference.step(x, y, lr) if scan else [reference.step(x[i], y[i], lr) for i in range(STEPS)]
@@ -90,7 +103,7 @@ def fixtures(node, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_package_in_node(node, fixtures: Path) -> None:
     """What web/test/*.test.ts hold; and a file that it saves is read here."""
-    node("trainer", "safetensors", "batch", FIXTURES=str(fixtures))
+    node(FIXTURES=str(fixtures))
     saved = load(fixtures / "saved.safetensors")
     expected = json.loads((fixtures / "expected.json").read_text())["mlp"]["state"]
     assert saved.keys() == expected.keys()

@@ -5,17 +5,24 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from modgrad import cli
 from modgrad.playground import server as playground
+from modgrad.playground.sizes import sizes, table
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -45,9 +52,9 @@ def serve() -> Iterator[Callable[[Path], int]]:
         server.server_close()
 
 
-def ask(port: int, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request(method, path)
+    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
     response = connection.getresponse()
     found = response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
     connection.close()
@@ -69,7 +76,21 @@ def test_files_are_served_as_what_they_are(folder, serve, path, kind):
     assert headers["cache-control"] == "no-cache"
 
 
-@pytest.mark.parametrize("path", ["/../secret", "/%2e%2e/secret", "/models/../../secret", "/nothing.js"])
+def test_what_the_browser_keeps_is_asked_for_again(folder, serve):
+    """And answered with the file of now, even if it is an older one: that of another modgrad, at the same address."""
+    port = serve(folder)
+    os.utime(folder / "index.html", (1_000_000, 1_000_000.5))
+    _, headers, _ = ask(port, "/")
+    assert ask(port, "/", if_modified_since=headers["last-modified"])[0] == 304
+    for time in (999_000, 1_001_000):
+        os.utime(folder / "index.html", (time, time))
+        assert ask(port, "/", if_modified_since=headers["last-modified"])[0] == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/../secret", "/%2e%2e/secret", "/..%2fsecret", "//secret", "/models/../../secret", "/models/", "/nothing.js"],
+)
 def test_nothing_else_is_served(folder, serve, path):
     status, _, body = ask(serve(folder), path)
     assert status == 404
@@ -115,19 +136,19 @@ def test_the_command(folder, monkeypatch, capsys):
     assert len(opened) == 1
     assert opened[0].startswith("http://127.0.0.1:")
     assert opened[0] in capsys.readouterr().out
-    assert playground.main(["--port", "0", "--no-open"]) == 0
+    assert cli.main(["playground", "--port", "0", "--no-open"]) == 0
     assert len(opened) == 1
+    assert "http://127.0.0.1:" in capsys.readouterr().out
 
 
 @pytest.mark.thorough
 def test_a_wheel_brings_the_page(tmp_path):
     """With what `make playground` builds, though git leaves it alone."""
     pytest.importorskip("hatchling", reason="hatchling, which builds the wheel, is not installed")
-    root = Path(__file__).parents[2]
     marked = [name for name in ("index.html", "models/index.json") if (playground.PAGE / name).exists()]
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
-        cwd=root,
+        cwd=ROOT,
         check=True,
         capture_output=True,
     )
@@ -154,3 +175,51 @@ def test_the_page_in_chromium(node, chromium, serve, tmp_path):
     assert named.keys() == told["state"].keys()
     for name, value in named.items():
         np.testing.assert_allclose(np.reshape(told["state"][name], value.shape), value, rtol=0, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["access", "offline"])
+def test_the_page_for_everybody(node, chromium, serve, tmp_path, name):
+    """By the keyboard, on a phone, in dark and light; without its server, with a newer one, with files missing."""
+    out = os.environ.get("OUT", str(tmp_path))
+    node(name, PLAYGROUND_URL=f"http://127.0.0.1:{serve(playground.PAGE)}/", OUT=out)
+
+
+def test_the_page_of_ones_own(node, chromium, tmp_path, monkeypatch, capsys):
+    """What the README of examples/page says, word by word but for the build and the port."""
+    for name in ("examples", "modgrad"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    text = (ROOT / "examples" / "page" / "README.md").read_text()
+    build, *commands, serving = re.findall(r"^    (.*?)(?:  +#.*)?$", text, re.M)
+    assert build == "make playground"
+    for command in commands:
+        if command.startswith(".venv/bin/modgrad "):
+            assert cli.main(command.split()[1:]) == 0
+        else:
+            subprocess.run(command, shell=True, check=True)
+    assert serving == "python -m http.server --bind 127.0.0.1 --directory page 8000"
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory="page")) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            node("example", PLAYGROUND_URL=f"http://127.0.0.1:{server.server_port}/")
+        finally:
+            server.shutdown()
+
+
+def test_the_sizes_in_the_docs(node):
+    """docs/playground.md tells those of the page as it is built, but for what another gzip or release makes of it."""
+    found = sizes()
+    parts = list(found.values())
+    whole = found["everything"]
+    assert sum(part.bytes for part in (*parts[:3], found["all of `models/`"])) == pytest.approx(whole.bytes, abs=1000)
+
+    def rows(text: str) -> dict[str, list[float]]:
+        told = re.findall(r"^\| (.*) \| ([\d,]+) kB \| ([\d,]+) kB \|$", text, re.M)
+        return {what: [float(number.replace(",", "")) for number in numbers] for what, *numbers in told}
+
+    told, now = rows((ROOT / "docs" / "playground.md").read_text()), rows(table(found))
+    assert told.keys() == now.keys()
+    for what, numbers in now.items():
+        assert told[what] == pytest.approx(numbers, rel=0.02, abs=1), what

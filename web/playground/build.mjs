@@ -1,12 +1,12 @@
-// Builds the playground into modgrad/playground/page/: the scripts, the page, onnxruntime's WebAssembly. The exported
-// steps in page/models/ are Python's part: python -m modgrad.playground.models.
+// Builds the playground into modgrad/playground/page/: the scripts, the page, onnxruntime's WebAssembly; and the service
+// worker, which names all that is there. The exported steps in page/models/ are Python's part, and come before:
+// python -m modgrad.playground.models.
 
 import { createHash } from "node:crypto";
-import { cp, mkdir, readFile, readdir, rm, stat } from "node:fs/promises";
+import { cp, mkdir, readFile, readdir, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -22,20 +22,16 @@ const common = { bundle: true, minify: true, format: "esm", target: "es2022", ou
 const source = (name) => join(here, name);
 await build({
   ...common,
-  // modgrad-web.js is the package by itself, for another page beside this one.
+  // modgrad-web.js is the package by itself, for another page beside this one. onnxruntime's scripts for WebGPU are a chunk that
+  // the playground never loads: its models are too small to gain from it, and its WebAssembly is twice as large.
   entryPoints: { main: source("main.ts"), "modgrad-web": source("../src/index.ts") },
   splitting: true,
   chunkNames: "[name]-[hash]",
-  // The playground runs on WebAssembly alone: its models are too small to gain from WebGPU, whose build is twice as large.
-  plugins: [{
-    name: "wasm-only",
-    setup: ({ onResolve, resolve }) =>
-      onResolve({ filter: /^onnxruntime-web$/ }, ({ kind, resolveDir }) => resolve("onnxruntime-web/wasm", { kind, resolveDir })),
-  }],
   // The WebAssembly is named by the page, not found by the bundle.
   external: ["node:*", "module", "worker_threads", "fs", "fs/promises", "path", "url"],
 });
-const files = (await readdir(page)).filter((name) => name !== "models" && name !== "sw.js").sort();
+const found = await readdir(page, { recursive: true });
+const files = found.filter((name) => name !== "models").map((name) => name.replaceAll("\\", "/")).sort();
 const hash = createHash("sha256");
 for (const name of files) hash.update(name).update(await readFile(join(page, name)));
 await build({
@@ -44,9 +40,3 @@ await build({
   entryPoints: { sw: source("sw.ts") },
   define: { FILES: JSON.stringify(files), VERSION: JSON.stringify(hash.digest("hex").slice(0, 12)) },
 });
-
-for (const name of [...files, "sw.js"]) {
-  const bytes = await readFile(join(page, name));
-  const kilo = (n) => `${(n / 1000).toFixed(1)} kB`.padStart(12);
-  console.log(`${name.padEnd(32)}${kilo((await stat(join(page, name))).size)}${kilo(gzipSync(bytes).length)} compressed`);
-}

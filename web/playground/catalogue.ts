@@ -63,7 +63,9 @@ async function load(manifest: string): Promise<Exported> {
 }
 
 async function found(name: string): Promise<Response> {
-  const response = await fetch(new URL(name, MODELS));
+  const response = await fetch(new URL(name, MODELS)).catch((error: unknown) => {
+    throw new Error(`models/${name} could not be read: ${(error as Error).message}`, { cause: error });
+  });
   if (!response.ok) throw new Error(`models/${name} could not be read: ${response.status}`);
   return response;
 }

@@ -1,6 +1,6 @@
 // Controls that both pages have: the learning rate, weights to and from a file, what is told to the reader.
 
-import type { Trainer } from "../src/index.ts";
+import { readSafetensors, type Trainer } from "../src/index.ts";
 import { element } from "./canvas.ts";
 
 /** A slider whose numbers are powers of ten. */
@@ -33,23 +33,32 @@ export class Rate {
 /** Wire the two buttons that write the state to a file and read it from one. */
 export function files(prefix: string, trainer: () => Trainer | undefined, name: () => string, restored: () => Promise<void>): void {
   element(`${prefix}-save`, HTMLButtonElement).addEventListener("click", async () => {
-    const state = await trainer()?.save();
-    if (!state) return;
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([state as BlobPart], { type: "application/octet-stream" }));
-    link.download = `${name()}.safetensors`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-    say(`The state was saved as ${link.download}; modgrad.load reads it.`);
+    try {
+      const state = await trainer()?.save();
+      if (!state) return;
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([state as BlobPart], { type: "application/octet-stream" }));
+      link.download = `${name()}.safetensors`;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+      say(`The state was saved as ${link.download}; modgrad.load reads it.`);
+    } catch (error) {
+      complain(error);
+    }
   });
   const input = element(`${prefix}-file`, HTMLInputElement);
   element(`${prefix}-load`, HTMLButtonElement).addEventListener("click", () => input.click());
   input.addEventListener("change", async () => {
     const [file] = input.files ?? [];
     input.value = "";
-    if (!file) return;
+    const taker = trainer();
+    if (!file || !taker) return;
     try {
-      await trainer()?.restore(new Uint8Array(await file.arrayBuffer()), { strict: false });
+      const bytes = new Uint8Array(await file.arrayBuffer());
+      const given = readSafetensors(bytes);
+      const missing = taker.manifest.state.find(({ name, kind }) => kind === "parameter" && !given.has(name));
+      if (missing) throw new Error(`${file.name} has no ${missing.name}: it is of another model.`);
+      await taker.restore(bytes, { strict: false }); // another optimizer's state is passed over
       await restored();
       say(`The state was taken from ${file.name}.`);
     } catch (error) {

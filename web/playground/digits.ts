@@ -52,8 +52,6 @@ export class DigitsPage {
   #bundle: Bundle | undefined;
   #taught: Taught[] = [];
   #thumbnails: { readonly canvas: HTMLCanvasElement; readonly picture: Float32Array }[] = [];
-  /** A bundled digit that is looked at instead of the pad. */
-  #sample: Float32Array | undefined;
   #work: Promise<void> = Promise.resolve();
   #learning = false;
   #waiting = false;
@@ -106,12 +104,13 @@ export class DigitsPage {
   learn(): Promise<void> {
     const label = document.querySelector<HTMLInputElement>("input[name=label]:checked");
     if (this.#learning) return this.#work;
-    if (!label) {
-      say("Say first which digit it is: choose one of 0 to 9.");
+    if (!this.#trainer) return this.load();
+    if (this.#pad.empty) {
+      say("Draw a digit first, or take one from the test digits.");
       return Promise.resolve();
     }
-    if (!this.#sample && !this.#pad.strokes.length) {
-      say("Draw a digit first, or take one from the test digits.");
+    if (!label) {
+      say("Say first which digit it is: choose one of 0 to 9.");
       return Promise.resolve();
     }
     this.#learning = true;
@@ -126,24 +125,23 @@ export class DigitsPage {
         await frame();
       }
       const error = await this.#measure();
-      say(`Learnt in ${STEPS} steps that this is a ${taught.label}. It reads ${(100 - error).toFixed(1)} % of the test digits.`);
+      say(`Learnt in ${STEPS} steps that this is a ${taught.label}. It reads ${(100 - error).toFixed(1)} % of the test digits right.`);
     }).finally(() => (this.#learning = false));
   }
 
   /** Put a digit of the test set in place of a drawing. */
   sample(): void {
     const bundle = this.#bundle;
-    if (!bundle) return;
-    this.#pad.clear();
+    if (!bundle) return void this.load();
     const i = bundle.train + Math.floor(this.#random() * (bundle.labels.length - bundle.train));
-    this.#sample = bundle.images.slice(64 * i, 64 * (i + 1));
+    this.#pad.show(bundle.images.slice(64 * i, 64 * (i + 1)));
     const label = document.querySelector<HTMLInputElement>(`input[name=label][value="${bundle.labels[i]}"]`);
     if (label) label.checked = true;
-    void this.#show();
   }
 
   /** Back to the model as it was trained in Python. */
   forget(): Promise<void> {
+    if (!this.#trainer) return this.load();
     return this.#safely(async () => {
       await this.#trainer?.restore(this.#start);
       this.#taught = [];
@@ -180,7 +178,7 @@ export class DigitsPage {
   }
 
   #drawn(): void {
-    this.#sample = undefined;
+    if (this.#pad.empty) for (const label of document.querySelectorAll<HTMLInputElement>("input[name=label]")) label.checked = false;
     if (this.#waiting) return; // one look for all that comes before it
     this.#waiting = true;
     void this.#safely(async () => {
@@ -190,15 +188,11 @@ export class DigitsPage {
   }
 
   #now(): Float32Array {
-    return this.#sample ?? pixels(this.#pad.strokes);
-  }
-
-  #empty(): boolean {
-    return !this.#sample && !this.#pad.strokes.length;
+    return this.#pad.picture ?? pixels(this.#pad.strokes);
   }
 
   async #probabilities(): Promise<Float64Array | undefined> {
-    if (this.#empty() || !this.#trainer) return undefined;
+    if (this.#pad.empty || !this.#trainer) return undefined;
     return probabilities((await this.#trainer.predict(this.#scaled(this.#now()))).data, 10);
   }
 
@@ -215,12 +209,13 @@ export class DigitsPage {
       row.classList.toggle("best", digit === best);
     });
     element("verdict", HTMLElement).textContent = p ? String(best) : "–";
+    element("reads", HTMLElement).textContent = p ? `read as ${best}, ${Math.round(100 * (p[best] as number))} %` : "";
     this.#chart.draw();
     if (this.#trainer) this.#layers.draw(await this.#trainer.state(), this.#trainer.gradients());
   }
 
   #teach(label: number): Taught {
-    const sample = this.#sample;
+    const sample = this.#pad.picture;
     const strokes: readonly Stroke[] = this.#pad.strokes.map((stroke) => [...stroke]);
     const taught = { label, picture: () => sample ?? pixels(strokes, varied(this.#random)) };
     this.#taught.push(taught);

@@ -13,28 +13,28 @@ declare global {
   var playground: { points: PointsPage; digits: DigitsPage; ready: Promise<void> } | undefined;
 }
 
-function wanted(): Tab {
-  return TABS.find((tab) => location.hash === `#${tab}`) ?? "points";
-}
+/** What is looked at. Another address than a tab's, as that of the link past the navigation, changes nothing. */
+let shown: Tab = "points";
 
 try {
   const known = await catalogue();
   const [points, digits] = [new PointsPage(known), new DigitsPage(known)];
   const turn = async (): Promise<void> => {
-    const tab = wanted();
+    shown = TABS.find((tab) => location.hash === `#${tab}`) ?? shown;
     for (const each of TABS) {
-      document.getElementById(`${each}-page`)?.toggleAttribute("hidden", each !== tab);
+      document.getElementById(`${each}-page`)?.toggleAttribute("hidden", each !== shown);
       const link = document.querySelector(`nav a[href="#${each}"]`);
-      if (each === tab) link?.setAttribute("aria-current", "page");
+      if (each === shown) link?.setAttribute("aria-current", "page");
       else link?.removeAttribute("aria-current");
     }
-    if (tab === "digits") points.pause();
-    await (tab === "digits" ? digits.load() : points.trainer ? undefined : points.load());
+    if (shown === "digits") points.pause();
+    await (shown === "digits" ? digits.load() : points.trainer ? undefined : points.load());
   };
   addEventListener("hashchange", () => void turn());
   globalThis.playground = { points, digits, ready: turn() };
   await globalThis.playground.ready;
-  document.documentElement.dataset.ready = String(Math.round(performance.now())); // milliseconds since it was asked for
+  // Milliseconds since it was asked for; nothing where the model could not be loaded, which was told.
+  if (points.trainer || digits.trainer) document.documentElement.dataset.ready = String(Math.round(performance.now()));
 } catch (error) {
   complain(error);
 }

@@ -17,6 +17,7 @@ export class Pad {
   readonly #canvas: HTMLCanvasElement;
   readonly #changed: () => void;
   #strokes: [number, number][][] = [];
+  #picture: Float32Array | undefined;
   #pointer: number | undefined;
   /** Where the keys' pen is, and whether it is down. */
   #pen: [number, number] = [0.5, 0.25];
@@ -43,11 +44,27 @@ export class Pad {
     return this.#strokes;
   }
 
+  /** What `show` was given, until something is drawn. */
+  get picture(): Float32Array | undefined {
+    return this.#picture;
+  }
+
+  get empty(): boolean {
+    return !this.#picture && !this.#strokes.length;
+  }
+
   clear(): void {
     this.#strokes = [];
+    this.#picture = undefined;
     this.#down = false;
-    this.draw();
-    this.#changed();
+    this.#after();
+  }
+
+  /** Show 8 by 8 numbers from 0 to 16 in place of a drawing. */
+  show(picture: Float32Array): void {
+    this.clear();
+    this.#picture = picture;
+    this.#after();
   }
 
   draw(): void {
@@ -65,8 +82,13 @@ export class Pad {
     }
     context.globalAlpha = 0.5;
     context.stroke();
+    context.fillStyle = ink;
+    this.#picture?.forEach((value, i) => {
+      context.globalAlpha = value / 16;
+      context.fillRect(((i % 8) / 8) * width, (Math.floor(i / 8) / 8) * height, width / 8, height / 8);
+    });
     context.globalAlpha = 1;
-    if (!this.#strokes.length) {
+    if (this.empty) {
       context.fillStyle = soft;
       context.font = `15px ${getComputedStyle(document.body).fontFamily}`;
       context.textAlign = "center";
@@ -99,7 +121,7 @@ export class Pad {
     this.#pointer = event.pointerId;
     this.#canvas.setPointerCapture(event.pointerId);
     this.#down = false;
-    this.#strokes.push([this.#place(event)]);
+    this.#begin(this.#place(event));
     this.#after();
   }
 
@@ -124,7 +146,7 @@ export class Pad {
       if (this.#down) this.#strokes.at(-1)?.push([...this.#pen]);
     } else if (event.key === " " || event.key === "Enter") {
       this.#down = !this.#down;
-      if (this.#down) this.#strokes.push([[...this.#pen]]);
+      if (this.#down) this.#begin([...this.#pen]);
     } else if (event.key === "Delete" || event.key === "Backspace") {
       this.clear();
     } else {
@@ -132,6 +154,14 @@ export class Pad {
     }
     event.preventDefault();
     this.#after();
+  }
+
+  /** A new stroke, for which a picture makes room. */
+  #begin(at: [number, number]): void {
+    const down = this.#down;
+    if (this.#picture) this.clear();
+    this.#down = down;
+    this.#strokes.push([at]);
   }
 
   #after(): void {

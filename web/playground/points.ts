@@ -50,6 +50,8 @@ export class PointsPage {
   #grid = grid(this.#data);
   #shown: "train" | "test" = "train";
   #trainer: Trainer | undefined;
+  /** What the trainer is of. */
+  #loaded: { readonly model: string; readonly optimizer: string } | undefined;
   #start = new Uint8Array();
   #running = false;
   #order: { readonly epoch: number; readonly of: Uint32Array } = { epoch: -1, of: new Uint32Array() };
@@ -79,6 +81,7 @@ export class PointsPage {
     element("step", HTMLButtonElement).addEventListener("click", () => void this.step());
     element("reset", HTMLButtonElement).addEventListener("click", () => void this.reset());
     files("points", () => this.#trainer, () => this.#chosen().manifest.replace(/\.json$/, ""), () => this.#begin());
+    element("controls", HTMLFormElement).addEventListener("submit", (event) => event.preventDefault());
     onTheme(() => void this.#redraw());
     new ResizeObserver(() => this.#redraw()).observe(element("surface", HTMLCanvasElement));
   }
@@ -104,15 +107,18 @@ export class PointsPage {
     return this.#order.of.subarray(first, first + size);
   }
 
-  /** Take the exported step that is chosen, from its start. */
+  /** Take the exported step that is chosen, from its start. If it cannot be had, the one that is loaded is chosen again. */
   load(): Promise<void> {
     return this.#safely(async () => {
-      const chosen = this.#chosen();
-      const { trainer, start } = await exported(chosen.manifest);
+      const [model, chosen] = [this.#chosenModel(), this.#chosen()];
+      const { trainer, start } = await exported(chosen.manifest).catch((error: unknown) => {
+        if (this.#chosen() === chosen) this.#chooseLoaded();
+        throw error;
+      });
       if (this.#chosen() !== chosen) return; // another was chosen while this one came
       [this.#trainer, this.#start] = [trainer, start as Uint8Array<ArrayBuffer>];
+      this.#loaded = { model: model.id, optimizer: chosen.id };
       this.#rate.value = chosen.lr;
-      const model = this.#chosenModel();
       element("about-model", HTMLElement).textContent = `${model.about} ${model.parameters.toLocaleString("en")} parameters.`;
       this.#layers.show(model.layers, trainer.manifest.state.filter(({ kind }) => kind === "parameter"));
       await trainer.restore(start);
@@ -138,8 +144,9 @@ export class PointsPage {
     });
   }
 
-  step(): Promise<void> {
+  async step(): Promise<void> {
     this.pause();
+    if (!this.#trainer) await this.load();
     return this.#safely(async () => {
       await this.#train();
       await this.#look();
@@ -154,7 +161,8 @@ export class PointsPage {
 
   /** Train until paused. */
   async run(): Promise<void> {
-    if (this.#running) return;
+    if (!this.#trainer) await this.load();
+    if (this.#running || !this.#trainer) return;
     this.#running = true;
     this.#run.textContent = "Pause";
     this.#run.setAttribute("aria-pressed", "true");
@@ -254,6 +262,13 @@ export class PointsPage {
   #chosen(): Optimizer {
     const { optimizers } = this.#chosenModel();
     return (optimizers.find(({ id }) => id === this.#optimizer.value) ?? optimizers[0]) as Optimizer;
+  }
+
+  #chooseLoaded(): void {
+    if (!this.#loaded) return;
+    this.#model.value = this.#loaded.model;
+    this.#fillOptimizers();
+    this.#optimizer.value = this.#loaded.optimizer;
   }
 
   /** The optimizers of the chosen model; the one that was chosen stays. */

@@ -3,18 +3,16 @@
 /// <reference lib="webworker" />
 export {};
 declare const self: ServiceWorkerGlobalScope;
-/** The page's own files and a name that changes with them; both put in by build.mjs. */
+/** The page's files, the exported steps' too, and a name that changes with them; both put in by build.mjs. */
 declare const FILES: readonly string[];
 declare const VERSION: string;
 
 const CACHE = `modgrad-playground-${VERSION}`;
+const OURS = new Set(["./", ...FILES].map((file) => new URL(file, self.registration.scope).href));
 
 async function keep(): Promise<void> {
   const cache = await caches.open(CACHE);
-  const index = new Request("models/index.json", { cache: "no-cache" });
-  const { files } = (await (await fetch(index)).json()) as { files: readonly string[] };
-  const models = files.map((file) => `models/${file}`);
-  await cache.addAll(["./", ...FILES, "models/index.json", ...models].map((url) => new Request(url, { cache: "no-cache" })));
+  await cache.addAll([...OURS].map((url) => new Request(url, { cache: "no-cache" })));
 }
 
 async function clean(): Promise<void> {
@@ -25,14 +23,15 @@ async function clean(): Promise<void> {
 }
 
 /** From the server, which may have a newer one; else what is kept. */
-async function answer(request: Request): Promise<Response> {
+async function answer(event: FetchEvent): Promise<Response> {
   const cache = await caches.open(CACHE);
   try {
-    const response = await fetch(request);
-    if (response.ok) await cache.put(request, response.clone());
+    const response = await fetch(event.request);
+    // Kept meanwhile. Where there is no room for it, the page works all the same, as long as its server does.
+    if (response.ok) event.waitUntil(cache.put(event.request, response.clone()).catch(() => undefined));
     return response;
   } catch (error) {
-    const kept = await cache.match(request, { ignoreSearch: true });
+    const kept = await cache.match(event.request, { ignoreSearch: true });
     if (kept) return kept;
     throw error;
   }
@@ -42,5 +41,5 @@ self.addEventListener("install", (event) => event.waitUntil(keep().then(() => se
 self.addEventListener("activate", (event) => event.waitUntil(clean()));
 self.addEventListener("fetch", (event) => {
   const { method, url } = event.request;
-  if (method === "GET" && url.startsWith(self.registration.scope)) event.respondWith(answer(event.request));
+  if (method === "GET" && OURS.has(url.replace(/[?#].*$/, ""))) event.respondWith(answer(event));
 });

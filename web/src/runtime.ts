@@ -18,6 +18,9 @@ export interface RuntimeOptions {
   readonly threads?: number;
 }
 
+/** The dtypes that onnxruntime-web keeps in the memory of a GPU. A tensor of another comes back after each step. */
+export const ON_GPU: ReadonlySet<string> = new Set(["float32", "int64", "int32", "uint32", "uint8", "bool"]);
+
 /** Whether this browser has WebGPU, and a device for it. */
 export async function hasWebGPU(): Promise<boolean> {
   const gpu = (globalThis.navigator as { gpu?: { requestAdapter(): Promise<unknown> } } | undefined)?.gpu;
@@ -43,4 +46,18 @@ export async function runtime(options: RuntimeOptions): Promise<Runtime> {
   ort.env.wasm.numThreads = options.threads ?? 1;
   if (options.wasm !== undefined) ort.env.wasm.wasmPaths = { wasm: options.wasm };
   return ort;
+}
+
+/** Why onnxruntime-web did not take a graph, and what to do. */
+export function notTaken(graph: string, error: unknown, { device, ort, wasm }: RuntimeOptions): string {
+  const why = error instanceof Error ? error.message : String(error);
+  if (why.includes("no available backend")) {
+    const where = wasm === undefined ? "beside the script" : `at ${wasm}`;
+    return `onnxruntime-web did not start: ${why}. Its .wasm file is looked for ${where}; when it is there, load the page again`;
+  }
+  const mend =
+    device !== "webgpu" ? ""
+    : ort ? '; its builds /webgpu and /jspi refuse the float64 of the learning rate: leave ort out, or write device: "wasm"'
+    : '; write device: "wasm"';
+  return `onnxruntime-web does not take the ${graph}'s graph: ${why}${mend}`;
 }

@@ -23,6 +23,7 @@ export function readSafetensors(file: Uint8Array): Map<string, Value> {
   } catch {
     refuse("its header is not JSON");
   }
+  if (typeof header !== "object" || header === null || Array.isArray(header)) refuse("its header is no list of names");
   const numbers = file.subarray(8 + length);
   const tensors = new Map<string, Value>();
   for (const [name, entry] of Object.entries(header)) {

@@ -4,7 +4,7 @@ import type { InferenceSession, Tensor } from "onnxruntime-web";
 import { fill, type Batch, type Sizes } from "./batch.ts";
 import { asDtype, count, zeros, type TypedArray, type Value } from "./dtypes.ts";
 import { asManifest, type CarriedSpec, type InputSpec, type Manifest, type OutputSpec, type StateKind } from "./manifest.ts";
-import { runtime, type Device, type Runtime, type RuntimeOptions } from "./runtime.ts";
+import { notTaken, ON_GPU, runtime, type Device, type Runtime, type RuntimeOptions } from "./runtime.ts";
 import { readSafetensors, writeSafetensors } from "./safetensors.ts";
 
 /** An export that is in memory already: the manifest and the bytes of its files. */
@@ -40,6 +40,7 @@ export class Trainer {
   #gradients: ReadonlyMap<string, Value> | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #steps = 0;
+  #disposed = false;
 
   private constructor(manifest: Manifest, ort: Runtime, device: Device, step: InferenceSession, predict: InferenceSession) {
     this.manifest = manifest;
@@ -60,17 +61,22 @@ export class Trainer {
     const manifest = asManifest(files.manifest);
     for (const { name, dtype } of manifest.state) asDtype(dtype, name);
     const device = options.device ?? "wasm";
-    const session = (graph: Uint8Array, kept: readonly string[]): Promise<InferenceSession> =>
-      ort.InferenceSession.create(graph, {
-        executionProviders: device === "webgpu" ? ["webgpu", "wasm"] : ["wasm"],
-        // On a GPU the new state stays where it is; what is read after each step comes back.
-        ...(device === "webgpu" && {
-          preferredOutputLocation: Object.fromEntries(kept.map((name) => [name, "gpu-buffer" as const])),
-        }),
-      });
-    const kept = manifest.tensors.flatMap(({ output }) => output ?? []);
-    const step = await session(files.step, kept); // one after the other: onnxruntime-web starts up once
-    const trainer = new Trainer(manifest, ort, device, step, await session(files.predict, []));
+    const session = async (of: string, graph: Uint8Array, kept: readonly string[]): Promise<InferenceSession> => {
+      try {
+        return await ort.InferenceSession.create(graph, {
+          executionProviders: device === "webgpu" ? ["webgpu", "wasm"] : ["wasm"],
+          // On a GPU the new state stays where it is; what is read after each step comes back.
+          ...(device === "webgpu" && {
+            preferredOutputLocation: Object.fromEntries(kept.map((name) => [name, "gpu-buffer" as const])),
+          }),
+        });
+      } catch (error) {
+        throw new Error(notTaken(of, error, options), { cause: error });
+      }
+    };
+    const kept = manifest.tensors.flatMap(({ output, dtype }) => (output !== null && ON_GPU.has(dtype) ? output : []));
+    const step = await session("step", files.step, kept); // one after the other: onnxruntime-web starts up once
+    const trainer = new Trainer(manifest, ort, device, step, await session("prediction", files.predict, []));
     trainer.#put(readSafetensors(files.state));
     return trainer;
   }
@@ -158,6 +164,7 @@ export class Trainer {
     return this.#inTurn(async () => {
       for (const tensor of this.#state.values()) tensor.dispose();
       this.#state = new Map();
+      this.#disposed = true;
       await this.#step.release();
       await this.#predict.release();
     });
@@ -165,7 +172,10 @@ export class Trainer {
 
   /** Run `work` when all calls before it are done, so that none sees half of a step. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#queue.then(work);
+    const turn = this.#queue.then(() => {
+      this.#refuse(this.#disposed, "it was disposed of: load it again");
+      return work();
+    });
     this.#queue = turn.catch(() => undefined);
     return turn;
   }
@@ -311,9 +321,11 @@ async function taken(tensor: Tensor, last = true): Promise<Value> {
 }
 
 async function fetched(source: string | URL, get: typeof fetch): Promise<Files> {
-  const base = new URL(source, globalThis.document?.baseURI);
+  const base = new URL(source, globalThis.document?.baseURI ?? globalThis.location?.href); // a worker has no document
   const read = async (url: URL): Promise<Response> => {
-    const response = await get(url);
+    const response = await get(url).catch((error: unknown) => {
+      throw new Error(`${url} could not be read: ${(error as Error).message}`, { cause: error });
+    });
     if (!response.ok) throw new Error(`${url} could not be read: ${response.status} ${response.statusText}`.trim());
     return response;
   };

@@ -8,9 +8,10 @@ import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const built = join(here, "../build/test");
+const IN_A_BROWSER = new Set(["access", "browser", "example", "offline", "webgpu"]);
 const all = readdirSync(here).filter((name) => name.endsWith(".test.ts")).map((name) => name.slice(0, -".test.ts".length));
 const wanted = process.argv.slice(2);
-const names = wanted.length ? wanted : all.filter((name) => name !== "browser" && name !== "webgpu");
+const names = wanted.length ? wanted : all.filter((name) => !IN_A_BROWSER.has(name));
 rmSync(built, { recursive: true, force: true });
 await build({
   entryPoints: names.map((name) => join(here, `${name}.test.ts`)),

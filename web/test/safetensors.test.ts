@@ -45,6 +45,7 @@ for (const [why, file] of [
   [/it has 3 bytes/, new Uint8Array(3)],
   [/its header is to have/, broken({}).subarray(0, 9)],
   [/not JSON/, broken("{")],
+  [/no list of names/, broken("null")],
   [/no shape/, broken({ w: { dtype: "F32" } })],
   [/w has safetensors' dtype F8/, broken({ w: { dtype: "F8", shape: [1], data_offsets: [0, 4] } })],
   [/w of shape \[2\] lies at 0 to 4/, broken({ w: { dtype: "F32", shape: [2], data_offsets: [0, 4] } })],

@@ -62,6 +62,7 @@ for (const [name, { x, y, lr, losses, prediction, gradients, state }] of Object.
     }
     if (name === "mlp") writeFileSync(join(folder as string, "saved.safetensors"), await trainer.save());
     await trainer.dispose();
+    await assert.rejects(trainer.predict(x[0] as number[][]), /it was disposed of: load it again/);
   });
 }
 
@@ -83,6 +84,7 @@ test("from an address", async () => {
     assert.equal(trainer.manifest.optimizer, "Adam");
     await assert.rejects(Trainer.load(`${base}/nothing.json`), /nothing\.json could not be read: 404/);
     await assert.rejects(Trainer.load(`${base}/mlp.onnx`), /mlp\.onnx: this is not JSON/);
+    await assert.rejects(Trainer.load("http://127.0.0.1:1/mlp.json"), /1\/mlp\.json could not be read: /);
     await assert.rejects(Trainer.load(`${base}/expected.json`), /not the manifest of an exported training step/);
   } finally {
     server.close();
@@ -160,6 +162,7 @@ test("what is wrong is refused, and changes nothing", async () => {
     [/no safetensors file/, () => trainer.restore(new Uint8Array(3))],
     [/there is no WebGPU here/, () => Trainer.load(files("mlp"), { device: "webgpu" })],
     [/device is "gpu": write "wasm" or "webgpu"/, () => Trainer.load(files("mlp"), { device: "gpu" as never })],
+    [/does not take the step's graph: /, () => Trainer.load({ ...files("mlp"), step: files("mlp").state })],
     [/version 2/, () => Trainer.load({ ...files("mlp"), manifest: { ...(files("mlp").manifest as object), version: 2 } })],
   ];
   for (const [why, call] of cases) await assert.rejects(call, (error: Error) => why.test(error.message) || assert.fail(error));

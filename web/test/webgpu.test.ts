@@ -1,4 +1,5 @@
-// Trainer over WebGPU, in headless Chromium with a GPU made of software (SwiftShader): the numbers of onnxruntime in Python.
+// Trainer over WebGPU, in headless Chromium with a GPU made of software (SwiftShader): the numbers of onnxruntime in Python. The
+// script is modgrad-web.js, as it lies beside the playground.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -7,27 +8,22 @@ import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import { basename, join } from "node:path";
 import { test } from "node:test";
-import { build } from "esbuild";
 import type * as Package from "../src/index.ts";
 import { browser } from "./chromium.ts";
 
 const folder = process.env["FIXTURES"];
 if (!folder) throw new Error("FIXTURES is not set: these tests are run by make web-test");
+const PAGE = "../modgrad/playground/page";
 const WASM = createRequire(import.meta.url).resolve("onnxruntime-web/ort-wasm-simd-threaded.jsep.wasm");
 
 test("on WebGPU the state stays there, and the numbers are the same", async () => {
-  const bundle = await build({
-    entryPoints: ["src/index.ts"], bundle: true, format: "esm", splitting: true, write: false, outdir: "/", logLevel: "warning",
-  });
-  const scripts = new Map(bundle.outputFiles.map(({ path, contents }) => [path, contents]));
   const server = createServer((request, response) => {
     const path = request.url ?? "/";
     const kind = path.endsWith(".js") ? "text/javascript" : path.endsWith(".wasm") ? "application/wasm" : "text/html";
     response.setHeader("content-type", kind);
     if (path === "/" || path === "/favicon.ico") response.end("<!doctype html>");
     else if (path === `/${basename(WASM)}`) response.end(readFileSync(WASM));
-    else if (scripts.has(path)) response.end(scripts.get(path));
-    else response.end(readFileSync(join(folder, path)));
+    else response.end(readFileSync(join(path.endsWith(".js") ? PAGE : folder, path)));
   }).listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));
   const chromium = await browser("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan");
@@ -46,20 +42,23 @@ test("on WebGPU the state stays there, and the numbers are the same", async () =
       };
       const expected = await (await fetch("/expected.json")).json();
       const results: Record<string, { losses: number[]; prediction: number[]; state: Record<string, number[]> }> = {};
-      for (const name of ["mlp", "packed"]) {
+      for (const name of Object.keys(expected)) {
         const { x, y, lr } = expected[name];
         const trainer = await Trainer.load(`/${name}.json`, { device: "webgpu", wasm: new URL("/ort-wasm-simd-threaded.jsep.wasm", location.href) });
+        const scan = trainer.manifest.steps === "scan";
         const losses: number[] = [];
-        for (const [i, batch] of x.entries()) losses.push(await trainer.step(batch, y[i], lr ?? undefined));
+        if (scan) losses.push(...Array.from((await trainer.scan(x, y, lr ?? undefined)) as Float32Array, Number));
+        else for (const [i, batch] of x.entries()) losses.push(await trainer.step(batch, y[i], lr ?? undefined));
         const state = [...(await trainer.state())].map(([key, { data }]) => [key, Array.from(data as Float32Array, Number)]);
-        const prediction = Array.from((await trainer.predict(x[0])).data as Float32Array);
+        const prediction = Array.from((await trainer.predict(x[0])).data as Float32Array, Number);
         await trainer.restore(await trainer.save());
-        await trainer.step(x[0], y[0]);
+        if (scan) await trainer.scan(x, y);
+        else await trainer.step(x[0], y[0]);
         results[name] = { losses, prediction, state: Object.fromEntries(state) };
         await trainer.dispose();
       }
       return { expected, results, pipelines };
-    }, "/index.js"); // a name, so that the bundler of this test does not look for it
+    }, "/modgrad-web.js"); // a name, so that the bundler of this test does not look for it
     assert.ok(found, "Chromium has no WebGPU, not even of software");
     console.log(`${found.pipelines} pipelines`);
     assert.ok(found.pipelines > 10, `${found.pipelines} pipelines on the GPU`);

@@ -55,29 +55,77 @@ def max_pool(
     if apart:  # which onnxruntime's pooling takes no padding of
         lowest = on.constant(float("-inf"), x.dtype)
         x = on.op("Pad", x, on.ints(0, 0, *before, 0, 0, *after), lowest)
-    found = on.op(
-        "MaxPool",
-        x,
-        outputs=2 if on.used(1) else 1,
-        dtypes=[torch.int64] if on.used(1) else (),
-        kernel_shape=kernel,
-        strides=strides,
-        pads=[0] * (2 * dims) if apart else [*before, *after],
-        dilations=dilations,
-    )
-    values, places = found if on.used(1) else (found, None)
-    if places is not None:
-        over_all = places
-        outer = [low + size + high for low, size, high in zip(before, sizes, after, strict=True)] if apart else sizes
-        places = on.op("Mod", places, on.sizes.scalar(count(outer)))
+    options: dict[str, Any] = {
+        "kernel_shape": kernel,
+        "strides": strides,
+        "pads": [0] * (2 * dims) if apart else [*before, *after],
+        "dilations": dilations,
+    }
+    places: Value | None = None
+    if not on.used(1):
+        values = on.op("MaxPool", x, **options)
+    elif (
+        dims == max(kernel) == 2
+        and max(dilations) == 1
+        and not any(before)
+        and _disjoint(sizes, on.shape[-2:], kernel, strides, dilations)
+    ):
+        values, places = _compared(on, x, kernel, strides)
+        on.graph.places[places.name] = on.op("Add", places, _channels(on, x))
+    else:
+        outer = [low + n + high for low, n, high in zip(before, sizes, after, strict=True)] if apart else sizes
+        values, over_all = on.op("MaxPool", x, outputs=2, dtypes=[torch.int64], **options)
+        places = on.op("Mod", over_all, on.sizes.scalar(count(outer)))
         if apart:
             places = _without(on, places, outer, sizes, before)
-        on.graph.mark_nonnegative(places)
-        if not apart:
+        else:
             on.graph.places[places.name] = over_all
+    if places is not None:
+        on.graph.mark_nonnegative(places)
     if not batched:
         values, places = (None if y is None else on.op("Squeeze", y, on.ints(0)) for y in (values, places))
     return values, places
+
+
+def _compared(on: Operation, x: Value, kernel: list[int], strides: list[int]) -> tuple[Value, Value]:
+    """The largest of each window of at most two by two places, and its place: in the upper row if that has it, and so
+    on. onnxruntime pools four times in a twentieth of the time that it takes to pool with places."""
+    (height, width), windows = kernel, [int(n) for n in on.shape[-2:]]
+    sizes = [int(n) for n in (x.shape or ())[-2:]]
+    ends = [(n - 1) * s for n, s in zip(windows, strides, strict=True)]
+    if any(size > end + s for size, end, s in zip(sizes, ends, strides, strict=True)):  # windows of one would be more
+        x = on.op(
+            "Slice", x, on.ints(0, 0), on.ints(*(e + k for e, k in zip(ends, kernel, strict=True))), on.ints(2, 3)
+        )
+
+    def pooled(*size: int) -> Value:
+        return on.op("MaxPool", x, kernel_shape=list(size), strides=strides)
+
+    def found_in(*size: int) -> Value:
+        return on.op("Equal", values, pooled(*size), dtype=torch.bool)
+
+    values = pooled(height, width)
+    nearer = []  # than the last place of its window
+    if height == 2:
+        upper = found_in(1, width)
+        line = on.constant(float(sizes[1]), torch.float32)
+        nearer.append(on.op("Mul", on.cast(upper, torch.float32), line))
+    if width == 2:
+        left = found_in(height, 1)
+        if height == 2:
+            left = on.op("Or", found_in(1, 1), on.op("And", on.op("Not", upper), left))
+        nearer.append(on.cast(left, torch.float32))
+    less = nearer[0] if len(nearer) == 1 else on.op("Add", *nearer)
+    rows, columns = (torch.arange(n) * s + k - 1 for n, s, k in zip(windows, strides, kernel, strict=True))
+    last = on.constant(rows[:, None] * sizes[1] + columns)
+    return values, on.op("Sub", last, on.cast(less, torch.int64))
+
+
+def _channels(on: Operation, x: Value) -> Value:
+    """Where each channel of each sample begins, (N, C, 1, 1)."""
+    n, channels, *sizes = x.shape or ()
+    numbers = on.op("Range", *(on.value(i, torch.int64) for i in (0, n * channels, 1)))
+    return on.reshape(on.op("Mul", numbers, on.sizes.scalar(count(sizes))), (n, channels, 1, 1))
 
 
 def _without(on: Operation, places: Value, outer: list[Any], sizes: list[Any], before: list[int]) -> Value:
