@@ -38,14 +38,16 @@ def test_the_way_from_a_module_to_a_trained_file(
     """docs/export.md word by word, but for the page: the files, the command, the training."""
     pytest.importorskip("onnxruntime")
     text = (ROOT / "docs" / "export.md").read_text()
-    mine, training = re.findall(r"```python\n(.*?)```", text, re.S)
+    mine, training, back = re.findall(r"```python\n(.*?)```", text, re.S)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(sys.modules, "mine", None)  # so that it is gone afterwards
     Path("mine.py").write_text(mine)
     (command,) = re.findall(r"^    modgrad (export .*)", text, re.M)
     Path("page").mkdir()
     assert main(command.split()) == 0
-    exec(compile(training, "docs/export.md", "exec"), {"__name__": "docs"})
+    for block in (training, back):
+        exec(compile(block, "docs/export.md", "exec"), {"__name__": "docs"})
     found = re.search(r"(\d+) of 50 wrong", capsys.readouterr().out)
     assert found is not None
     assert int(found[1]) <= 4

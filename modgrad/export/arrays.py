@@ -23,7 +23,8 @@ def batch_of(ports: Sequence[Port], given: Sequence[Any], call: str) -> tuple[di
     """
     if len(given) != len(ports):
         wanted = ", ".join(map(str, ports))
-        raise TypeError(f"{call} was given {len(given)} arrays, expected {len(ports)}: {wanted}")
+        hint = ". A learning rate is given by name: lr=0.1" if call == "step" and len(given) > len(ports) else ""
+        raise TypeError(f"{call} was given {len(given)} arrays, expected {len(ports)}: {wanted}{hint}")
     free: dict[str, tuple[int, str]] = {}  # a free dimension -> its size, and the input that it was first met at
     found = {}
     for port, value in zip(ports, given, strict=True):
@@ -46,7 +47,7 @@ def numbers_of(numbers: Sequence[Number], lr: Any, steps: int | None) -> dict[st
     elif len(numbers) == 1:
         given = {numbers[0].label: lr}
     else:
-        rates = list(lr) if isinstance(lr, (Sequence, np.ndarray)) else [lr]
+        rates = list(lr) if isinstance(lr, Sequence) or np.ndim(lr) else [lr]
         if len(rates) != len(numbers):
             labels = ", ".join(number.label for number in numbers)
             raise ValueError(f"lr={lr!r}: the optimizer has {len(numbers)} groups ({labels}): give one for each")
@@ -73,7 +74,7 @@ def _rate(number: Number, value: Any, steps: int | None) -> Array:
 
 def value_of(named: Named, value: Any, where: str) -> Array:
     """A tensor of the state. Of a narrower dtype it is widened; of one that does not fit it is refused."""
-    array = np.asarray(value)
+    array = _read(value, f"{where}: {named.name!r}")
     if array.shape != named.shape:
         raise ValueError(f"{where}: {named.name!r} has shape {array.shape}, in the step {named.shape}")
     if not np.can_cast(array.dtype, named.dtype, "safe"):
@@ -87,14 +88,18 @@ def value_of(named: Named, value: Any, where: str) -> Array:
 def _array(value: Any, dtype: np.dtype[Any], where: str) -> Array:
     """`value` as a contiguous array of `dtype`, with the values that it has."""
     plain = isinstance(value, (int, float, list, tuple))  # numbers of Python's, which are of no dtype yet
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{where}: {type(value).__name__} is no array: {error}") from error
+    array = _read(value, where)
     if array.dtype != dtype:
         _check_cast(array, dtype, plain, where)
         array = array.astype(dtype)
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def _read(value: Any, where: str) -> Array:
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{where}: {type(value).__name__} is no array: {error}") from error
 
 
 def _check_cast(array: Array, dtype: np.dtype[Any], plain: bool, where: str) -> None:

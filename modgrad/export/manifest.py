@@ -105,6 +105,9 @@ class Manifest:
         given = Path(path)
         if given.suffix not in (".onnx", ".json"):
             raise ValueError(f"{given}: expected the .onnx file of an exported training step, or its .json manifest")
+        if given.name.endswith(".predict.onnx"):
+            step = given.name.removesuffix(".predict.onnx")
+            raise ValueError(f"{given} is the graph for prediction: give the one of the step, {step}.onnx")
         place = given.with_suffix(".json")
         if not place.exists():
             raise FileNotFoundError(
@@ -124,9 +127,9 @@ class Manifest:
             )
         try:
             found = _manifest(place, about)
+            _look_through(found)
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{place} is damaged: {type(error).__name__}: {error}") from error
-        _look_through(found)
+            raise ValueError(f"{place} is damaged: {type(error).__name__}: {error}. Export anew") from error
         return found
 
 
@@ -165,17 +168,19 @@ def _port(entry: dict[str, Any], key: str) -> tuple[str, Shape, np.dtype[Any]]:
 
 
 def _look_through(manifest: Manifest) -> None:
-    """Raise unless every named tensor has its place in the graph's."""
-    graph = {tensor.name: tensor for tensor in manifest.tensors}
-    placed: dict[str, tuple[str, int, int]] = {}
+    """Raise unless every named tensor has a place of its own in the graph's."""
+    placed: set[str] = set()
     for tensor in manifest.tensors:
-        for name, offset in tensor.holds:
+        end = 0
+        for name, offset in sorted(tensor.holds, key=lambda held: held[1]):
             named = manifest.named.get(name)
             if named is None or name in placed or named.dtype != tensor.dtype:
-                raise ValueError(f"{manifest.path} is damaged: {tensor.name!r} is said to hold {name!r}")
-            placed[name] = tensor.name, offset, offset + named.size
-            if not 0 <= offset <= offset + named.size <= math.prod(tensor.sizes()):
-                raise ValueError(f"{manifest.path} is damaged: {name!r} does not fit into {tensor.name!r}")
-    lost = [*(manifest.named.keys() - placed.keys()), *(set(manifest.predict_state) - graph.keys())]
+                raise ValueError(f"{manifest.path} is damaged: {tensor.name!r} is said to hold {name!r}. Export anew")
+            if not end <= offset <= offset + named.size <= math.prod(tensor.sizes()):
+                raise ValueError(f"{manifest.path} is damaged: {name!r} does not fit into {tensor.name!r}. Export anew")
+            placed.add(name)
+            end = offset + named.size
+    graph = {tensor.name for tensor in manifest.tensors}
+    lost = [*(name for name in manifest.named if name not in placed), *sorted({*manifest.predict_state} - graph)]
     if lost:
-        raise ValueError(f"{manifest.path} is damaged: {lost[0]!r} is in no tensor of the graph")
+        raise ValueError(f"{manifest.path} is damaged: {lost[0]!r} is in no tensor of the graph. Export anew")

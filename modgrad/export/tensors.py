@@ -47,12 +47,14 @@ def read(path: str | os.PathLike[str]) -> dict[str, Array]:
     refused, naming the tensor.   Raises ValueError for a file that is damaged or of another format.
     """
     source = Path(path)
+    if not source.exists():
+        raise FileNotFoundError(f"there is no file {source}")
     data = source.read_bytes()
     try:
         header, start = _header(data)
         return {name: _array(name, entry, data, start) for name, entry in _laid_out(header, len(data) - start)}
     except _DamagedError as error:
-        raise ValueError(f"{source} is no safetensors file, or a damaged one: {error}") from None
+        raise ValueError(f"{source} is no safetensors file, or a damaged one: {error}. {_mend(source)}") from None
     except _UnknownError as error:
         raise ValueError(f"{source}: {error}") from None
 
@@ -114,6 +116,12 @@ class _DamagedError(Exception):
 
 class _UnknownError(Exception):
     """The file is right, and holds what numpy cannot."""
+
+
+def _mend(source: Path) -> str:
+    if source.suffix in (".pt", ".pth"):
+        return "Where there is PyTorch, write modgrad.save(modgrad.load(path), 'name.safetensors')"
+    return "Write it anew, as by modgrad.save(model.state_dict(), path)"
 
 
 def _header(data: bytes) -> tuple[dict[str, Any], int]:

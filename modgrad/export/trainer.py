@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,8 +27,8 @@ class OnnxTrainer:
     threads: that onnxruntime works with. None: one for each core. For small models 1 is fastest.
 
     The state is never copied: a step reads it from one set of buffers and writes it to another, and the next step goes
-    back. Not to be used from several threads at once.   Raises FileNotFoundError, and ValueError for files that do
-    not belong together.
+    back. Not to be used from several threads at once.   Raises FileNotFoundError, and ValueError for files that are
+    damaged or do not belong together.
     """
 
     def __init__(self, path: str | os.PathLike[str], state: Source | None = None, threads: int | None = None) -> None:
@@ -35,8 +36,7 @@ class OnnxTrainer:
             raise ValueError(f"OnnxTrainer(threads={threads!r}): expected a number from 1 up, or None")
         self.manifest = Manifest.read(path)
         self._threads = threads
-        self._session = _session(self.manifest.step, threads)
-        _look_through(self.manifest, self._session)
+        self._session = self._opened_step()
         self._predict_session: Any = None
         self._numbers = numbers_of(self.manifest.numbers, None, None)
         changed = [tensor for tensor in self.manifest.tensors if tensor.output is not None]
@@ -46,7 +46,8 @@ class OnnxTrainer:
         self._outputs = {port.name: np.zeros(port.sizes(), port.dtype) for port in outputs if port.is_fixed}
         self._free = [port for port in outputs if not port.is_fixed]  # as long as there are steps in a call
         self._bindings = [self._bound(self._now, self._next), self._bound(self._next, self._now)]
-        self.assign(tensors.read(self.manifest.state))
+        self._has_gradients = False  # before the first step there are none
+        self._begin()
         if state is not None:
             self.load(state) if isinstance(state, (str, os.PathLike)) else self.assign(state)
 
@@ -60,7 +61,8 @@ class OnnxTrainer:
             several; with stacked batches each may be an array, (steps,).
 
         An array of another shape or dtype is refused: integers are taken in any integer dtype, floats in no wider one.
-        After any error the state is what it was before.
+        A loss that is NaN or infinite raises FloatingPointError where the step would leave such numbers in the state.
+        After any error the state is what it was before; with stacked batches, before the first of them.
         """
         manifest = self.manifest
         feeds, sizes = batch_of(manifest.batch, batch, "step")
@@ -74,14 +76,19 @@ class OnnxTrainer:
         for port in self._free:
             self._outputs[port.name] = np.empty(port.sizes(sizes), port.dtype)
             binding.bind_ortvalue_output(port.name, _ort_value(self._outputs[port.name]))
+        self._has_gradients = False
         try:
             self._session.run_with_iobinding(binding)
         except Exception as error:
             raise RuntimeError(f"step failed, and the state is as it was before. onnxruntime says: {error}") from error
+        buffer = self._outputs[manifest.loss.name]
+        loss = buffer.copy() if buffer.ndim else buffer.item()
+        if not (np.isfinite(loss).all() if buffer.ndim else math.isfinite(loss)):
+            self._refuse_spoilt(loss)
         self._bindings.reverse()
         self._now, self._next = self._next, self._now
-        loss = self._outputs[manifest.loss.name]
-        return loss.copy() if loss.ndim else loss.item()
+        self._has_gradients = True
+        return loss
 
     def predict(self, *inputs: Any) -> Any:
         """What the model gives for `predict(x)`, in evaluation mode, with the state as it is now.
@@ -91,7 +98,7 @@ class OnnxTrainer:
         manifest = self.manifest
         feeds, _ = batch_of(manifest.predict_batch, inputs, "predict")
         if self._predict_session is None:
-            self._predict_session = _session(manifest.predict, self._threads)
+            self._predict_session = self._opened_predict()
         binding = self._predict_session.io_binding()
         for name in manifest.predict_state:
             binding.bind_cpu_input(name, self._now[name])
@@ -99,28 +106,36 @@ class OnnxTrainer:
             binding.bind_cpu_input(name, array)
         for port in manifest.predictions:
             binding.bind_output(port.name)
-        self._predict_session.run_with_iobinding(binding)
+        try:
+            self._predict_session.run_with_iobinding(binding)
+        except Exception as error:
+            raise RuntimeError(f"predict failed. onnxruntime says: {error}") from error
         found = tuple(np.array(value.numpy()) for value in binding.get_outputs())
         return found if len(found) > 1 else found[0]
 
     @property
     def state(self) -> dict[str, Array]:
         """Copies of all tensors of the state by name: parameters, buffers, the optimizer's, the seed of masks."""
-        return {name: view.copy() for name, view in self._views().items()}
+        return {name: view.copy() for name, view in self._views(self._now).items()}
 
     @property
     def gradients(self) -> dict[str, Array]:
-        """Copies of the gradients of the last step by the parameters' names, if the export was of gradients=True."""
+        """Copies of the gradients of the last step by the parameters' names, if the export was of gradients=True.
+
+        Where the export was of steps="scan" those of each of the stacked batches, (steps, ...).
+        """
         if not self.manifest.gradients:
             raise RuntimeError("the step gives no gradients out: export it with step.export_onnx(..., gradients=True)")
+        if not self._has_gradients:
+            raise RuntimeError("there are no gradients: no step was taken yet, or the last one failed. Call step first")
         return {name: self._outputs[port.name].copy() for name, port in self.manifest.gradients.items()}
 
     def assign(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Take over arrays by name. All parameters must be there, and of every other kind of state all or nothing.
 
         So the weights of a model alone leave the optimizer's state as it is. strict=False: what is missing stays as it
-        is, and what has another name is left out. A tensor of a dtype that the step's does not hold is refused.
-        After any error the state is what it was before.
+        is, and what has another name is left out; if that is all, it is an error. A tensor of a dtype that the step's
+        does not hold is refused. After any error the state is what it was before.
         """
         self._assign(state, strict, "assign")
 
@@ -134,7 +149,7 @@ class OnnxTrainer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a .safetensors file, whole or not at all. `modgrad.load` gives its tensors by name."""
-        tensors.write(self._views(), path)
+        tensors.write(self._views(self._now), path)
 
     def __repr__(self) -> str:
         manifest = self.manifest
@@ -146,18 +161,66 @@ class OnnxTrainer:
         if strict:
             _check_names(known, state, where)
         values = {name: value_of(known[name], value, where) for name, value in state.items() if name in known}
-        views = self._views()
+        if state and not values:
+            raise ValueError(
+                f"{where}: none of the tensors, as {next(iter(state))!r}, is of this step, which has "
+                f"{next(iter(known))!r} and others: is this the state of another model?"
+            )
+        views = self._views(self._now)
         for name, value in values.items():
             views[name][...] = value
 
-    def _views(self) -> dict[str, Array]:
-        """The named tensors, where they lie in the buffers."""
+    def _begin(self) -> None:
+        """Take over the state at export, all of it."""
+        file = self.manifest.state
+        state = tensors.read(file)
+        missing = [name for name in self.manifest.named if name not in state]
+        if missing:
+            raise ValueError(
+                f"{file} is not the state at export any more, it lacks {missing[0]!r}: export anew. Weights alone go "
+                "into a file of another name, and come in by OnnxTrainer(path, state=file)"
+            )
+        self._assign(state, True, str(file))
+
+    def _refuse_spoilt(self, loss: Any) -> None:
+        """Raise if the step that gave this loss leads to a state that is not finite.
+
+        It may be finite all the same, as after a batch in which every target is ignored: 0 / 0, and no gradient.
+        """
+        now, new = self._views(self._now), self._views(self._next)
+        changing = [name for tensor in self.manifest.tensors if tensor.output for name, _ in tensor.holds]
+        spoilt = next((name for name in changing if not np.isfinite(new[name]).all()), None)
+        if spoilt is None:
+            return
+        if not np.isfinite(now[spoilt]).all():
+            raise FloatingPointError(
+                f"the loss is {loss}: {spoilt!r} was not finite before the step. Load a state that was saved earlier"
+            )
+        raise FloatingPointError(
+            f"the loss is {loss}, and {spoilt!r} would not be finite after the step: the state is as it was before. "
+            "Look for NaN and very large numbers in the batch, or give a smaller lr"
+        )
+
+    def _views(self, buffers: Mapping[str, Array]) -> dict[str, Array]:
+        """The named tensors, where they lie in these buffers."""
         named, found = self.manifest.named, {}
         for tensor in self.manifest.tensors:
-            flat = self._now[tensor.name].reshape(-1)
+            flat = buffers[tensor.name].reshape(-1)
             for name, offset in tensor.holds:
                 found[name] = flat[offset : offset + named[name].size].reshape(named[name].sizes())
         return {name: found[name] for name in named}
+
+    def _opened_step(self) -> Any:
+        manifest = self.manifest
+        inputs = {port.name for port in (*manifest.tensors, *manifest.numbers, *manifest.batch)}
+        outputs = {port.name for port in (manifest.loss, *manifest.gradients.values())}
+        outputs |= {tensor.output for tensor in manifest.tensors if tensor.output is not None}
+        return _session(manifest, manifest.step, inputs, outputs, self._threads)
+
+    def _opened_predict(self) -> Any:
+        manifest = self.manifest
+        inputs = {*manifest.predict_state, *(port.name for port in manifest.predict_batch)}
+        return _session(manifest, manifest.predict, inputs, {port.name for port in manifest.predictions}, self._threads)
 
     def _bound(self, before: Mapping[str, Array], after: Mapping[str, Array]) -> Any:
         """A binding of the step from the buffers `before` to the buffers `after`."""
@@ -198,31 +261,24 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _session(path: Path, threads: int | None) -> Any:
+def _session(manifest: Manifest, path: Path, inputs: set[str], outputs: set[str], threads: int | None) -> Any:
+    """The graph in `path`, which has these inputs and outputs if it is the one that the manifest was written with."""
     ort = _onnxruntime()
     if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}, which the manifest names")
+        raise FileNotFoundError(f"there is no file {path}, which {manifest.path.name} names: export anew")
     options = ort.SessionOptions()
     options.log_severity_level = 4  # errors are raised
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
-        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ValueError(f"{path}: onnxruntime {ort.__version__} does not take it: {error}") from error
-
-
-def _look_through(manifest: Manifest, session: Any) -> None:
-    """Raise unless the graph has the inputs and outputs that the manifest names."""
-    tensors_in = {port.name for port in (*manifest.tensors, *manifest.numbers, *manifest.batch)}
-    out = {manifest.loss.name, *(tensor.output for tensor in manifest.tensors if tensor.output is not None)}
-    out |= {port.name for port in manifest.gradients.values()}
-    for what, said, found in (
-        ("inputs", tensors_in, {port.name for port in session.get_inputs()}),
-        ("outputs", out, {port.name for port in session.get_outputs()}),
-    ):
-        if said != found:
+    for what, said, ports in (("inputs", inputs, session.get_inputs()), ("outputs", outputs, session.get_outputs())):
+        strange = sorted(said ^ {port.name for port in ports})
+        if strange:
             raise ValueError(
-                f"{manifest.step} has other {what} than {manifest.path.name} says, as {sorted(said ^ found)[0]!r}: "
-                "they are of different exports"
+                f"{path} has other {what} than {manifest.path.name} says, as {strange[0]!r}: they are of different "
+                "exports. Export anew"
             )
+    return session

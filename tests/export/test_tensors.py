@@ -105,8 +105,16 @@ DAMAGED = {
 @pytest.mark.parametrize("case", DAMAGED)
 def test_damaged_files_are_refused(tmp_path: Path, case: str) -> None:
     (tmp_path / "it.safetensors").write_bytes(DAMAGED[case])
-    with pytest.raises(ValueError, match=r"it\.safetensors is no safetensors file, or a damaged one: .+"):
+    with pytest.raises(ValueError, match=r"it\.safetensors is no safetensors file, or a damaged one: .+ Write it anew"):
         read(tmp_path / "it.safetensors")
+
+
+def test_another_kind_of_file_or_none(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "it.pt")
+    with pytest.raises(ValueError, match=r"it\.pt is no safetensors file.*modgrad\.save\(modgrad\.load\(path\)"):
+        read(tmp_path / "it.pt")
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*absent\.safetensors"):
+        read(tmp_path / "absent.safetensors")
 
 
 def test_every_prefix_of_a_file_is_refused(tmp_path: Path) -> None:
@@ -129,4 +137,16 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         write({}, tmp_path / "absent" / "it.safetensors")
     same(read(file), {"a": np.ones(3)})
+    assert [path.name for path in tmp_path.iterdir()] == ["it.safetensors"]
+
+
+def test_a_disk_that_is_full_leaves_the_file_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    write({"a": np.ones(3)}, tmp_path / "it.safetensors")
+    monkeypatch.setattr(np, "ascontiguousarray", full)  # after the header
+    with pytest.raises(OSError, match="No space left"):
+        write({"a": np.zeros(3)}, tmp_path / "it.safetensors")
+    same(read(tmp_path / "it.safetensors"), {"a": np.ones(3)})
     assert [path.name for path in tmp_path.iterdir()] == ["it.safetensors"]
