@@ -117,6 +117,7 @@ export class DigitsPage {
     return this.#safely(async () => {
       const taught = this.#teach(Number(label.value));
       const trainer = this.#trainer as Trainer;
+      await this.#note(taught.label);
       for (let i = 0; i < STEPS; i++) {
         const { x, y } = this.#batch(taught);
         const loss = await trainer.step(x, y, this.#rate.value);

@@ -85,7 +85,7 @@ export class Surface {
   #points(context: CanvasRenderingContext2D, { low, high }: Dataset, points: Points, width: number, height: number): void {
     const { low: zero, high: one, paper } = palette();
     const r = Math.max(1.9, Math.min(width / 170, 85 / Math.sqrt(points.classes.length)));
-    context.lineWidth = 0.8;
+    context.lineWidth = 1.6;
     context.strokeStyle = paper;
     for (const of of [0, 1]) {
       context.beginPath();
@@ -101,8 +101,8 @@ export class Surface {
         }
       }
       context.fillStyle = css(of ? one : zero);
+      context.stroke(); // before, so that points that touch do not cut each other
       context.fill();
-      context.stroke();
     }
   }
 }

@@ -40,8 +40,8 @@ export async function runtime(options: RuntimeOptions): Promise<Runtime> {
   if (device === "webgpu" && !(await hasWebGPU())) {
     throw new Error('there is no WebGPU here: leave device out, or write device: (await hasWebGPU()) ? "webgpu" : "wasm"');
   }
-  // For WebGPU the build that bears the package's own name: that of onnxruntime-web/webgpu 1.30 refuses every graph in which
-  // a float64 is cast, as the learning rate is ("Provider type for Cast node is not set").
+  // For WebGPU the build that bears the package's own name. Those of onnxruntime-web/webgpu and /jspi 1.30 have no kernel for
+  // float64, not even on the processor, and the learning rate is one ("Provider type for Cast node is not set").
   const ort = options.ort ?? (await (device === "webgpu" ? import("onnxruntime-web") : import("onnxruntime-web/wasm")));
   ort.env.wasm.numThreads = options.threads ?? 1;
   if (options.wasm !== undefined) ort.env.wasm.wasmPaths = { wasm: options.wasm };
@@ -56,8 +56,8 @@ export function notTaken(graph: string, error: unknown, { device, ort, wasm }: R
     return `onnxruntime-web did not start: ${why}. Its .wasm file is looked for ${where}; when it is there, load the page again`;
   }
   const mend =
-    device !== "webgpu" ? ""
-    : ort ? '; its builds /webgpu and /jspi refuse the float64 of the learning rate: leave ort out, or write device: "wasm"'
-    : '; write device: "wasm"';
+    ort ? "; its builds /webgpu and /jspi have no float64, in which the learning rate is: leave ort out"
+    : device === "webgpu" ? '; write device: "wasm"'
+    : "";
   return `onnxruntime-web does not take the ${graph}'s graph: ${why}${mend}`;
 }

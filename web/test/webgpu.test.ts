@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
-import { basename, join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import type * as Package from "../src/index.ts";
 import { browser } from "./chromium.ts";
@@ -14,15 +14,15 @@ import { browser } from "./chromium.ts";
 const folder = process.env["FIXTURES"];
 if (!folder) throw new Error("FIXTURES is not set: these tests are run by make web-test");
 const PAGE = "../modgrad/playground/page";
-const WASM = createRequire(import.meta.url).resolve("onnxruntime-web/ort-wasm-simd-threaded.jsep.wasm");
+const ORT = dirname(createRequire(import.meta.url).resolve("onnxruntime-web/ort-wasm-simd-threaded.jsep.wasm"));
 
 test("on WebGPU the state stays there, and the numbers are the same", async () => {
   const server = createServer((request, response) => {
     const path = request.url ?? "/";
-    const kind = path.endsWith(".js") ? "text/javascript" : path.endsWith(".wasm") ? "application/wasm" : "text/html";
+    const kind = /js$/.test(path) ? "text/javascript" : path.endsWith(".wasm") ? "application/wasm" : "text/html";
     response.setHeader("content-type", kind);
     if (path === "/" || path === "/favicon.ico") response.end("<!doctype html>");
-    else if (path === `/${basename(WASM)}`) response.end(readFileSync(WASM));
+    else if (/^\/ort.*(wasm|mjs)$/.test(path)) response.end(readFileSync(join(ORT, path)));
     else response.end(readFileSync(join(path.endsWith(".js") ? PAGE : folder, path)));
   }).listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));
@@ -30,7 +30,7 @@ test("on WebGPU the state stays there, and the numbers are the same", async () =
   try {
     const page = await chromium.newPage();
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-    const found = await page.evaluate(async (index) => {
+    const found = await page.evaluate(async ([index, other]) => {
       const { Trainer, hasWebGPU } = (await import(index)) as typeof Package;
       if (!(await hasWebGPU())) return undefined;
       let pipelines = 0; // of the GPU, as a sign that it takes part
@@ -57,11 +57,15 @@ test("on WebGPU the state stays there, and the numbers are the same", async () =
         results[name] = { losses, prediction, state: Object.fromEntries(state) };
         await trainer.dispose();
       }
-      return { expected, results, pipelines };
-    }, "/modgrad-web.js"); // a name, so that the bundler of this test does not look for it
+      const ort = await import(other);
+      const wasm = "/ort-wasm-simd-threaded.asyncify.wasm";
+      const refused: string = await Trainer.load("/mlp.json", { device: "webgpu", ort, wasm }).catch((error) => error.message);
+      return { expected, results, pipelines, refused };
+    }, ["/modgrad-web.js", "/ort.webgpu.bundle.min.mjs"] as const); // names, so that the bundler of this test does not look for them
     assert.ok(found, "Chromium has no WebGPU, not even of software");
     console.log(`${found.pipelines} pipelines`);
     assert.ok(found.pipelines > 10, `${found.pipelines} pipelines on the GPU`);
+    assert.match(found.refused, /does not take the step's graph: .*have no float64, .*: leave ort out/s);
     for (const [name, { losses, prediction, state }] of Object.entries(found.results)) {
       const wanted = found.expected[name];
       const near = (a: number[], b: number[], what: string): void =>
