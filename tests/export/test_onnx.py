@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 
 from modgrad import nn, optim
 from modgrad.export.onnx.errors import ExportError
-from modgrad.export.onnx.sizes import Sizes
 from modgrad.step import TrainingStep
 from tests.export.running import Files, exported, largest_difference, tensors
 
@@ -164,22 +163,6 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="'x' would name two inputs"):
         other.export_onnx(tmp_path / "mlp.onnx", x, y)
     assert not list(tmp_path.iterdir())
-
-
-class SumOverSize(nn.Module):
-    def forward(self, x: Any, y: Any) -> Any:
-        return (x.sum(1) - y).abs().sum() / y.shape[0]
-
-
-def test_a_batch_size_taken_for_a_constant_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = perceptron()
-    step = TrainingStep(model, SumOverSize(), optim.SGD(model.parameters(), lr=0.1))
-    step.export_onnx(tmp_path / "right.onnx", *points())
-    before = set(tmp_path.iterdir())
-    monkeypatch.setattr(Sizes, "scalar", lambda self, size: self.graph.constant(size.node.hint, torch.int64))
-    with pytest.raises(ExportError, match="'loss' differs in a step on the batch twice over"):
-        step.export_onnx(tmp_path / "wrong.onnx", *points())
-    assert set(tmp_path.iterdir()) == before
 
 
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """The check that every export goes through: the graph in onnxruntime against the step itself.
 
 Several steps are taken, each by both from the same state: on the batch as given, on its first sample alone repeated,
-and on inputs that are all zero, so that there are gradients of exactly zero, from dead units and unused rows; and one
-on the batch twice over, where its size is free. Compared are
+and on inputs that are all zero, so that there are gradients of exactly zero, from dead units and unused rows. Compared
+are
 
 - loss, gradients and buffers, with those of the step in float64: the graph may be farther from these than the eager
   step in its own dtype is, by kernels or by formulas, but not by a factor of more than `FACTOR`. A gradient that is
@@ -51,7 +51,6 @@ def check(step: TrainingStep, batch: Any, exported: Exported) -> None:
             checking.one(data, f"step {number + 1} on {kind}", ROUNDING if data is batch else FACTOR)
     checking.prediction(batch)
     checking.finished(batch)
-    checking.larger(batch)
 
 
 def batches(batch: Any) -> dict[str, Any]:
@@ -264,20 +263,6 @@ class _Check:
             elif torch.equal(own, theirs):
                 continue
             raise ExportError(self._said(name, own, theirs, "evaluation mode"))
-
-    def larger(self, batch: Any) -> None:
-        """Compare on the batch twice over, where its size is free: none may have been taken for a constant."""
-        twice, before = self.exported.twice(batch), eager.values(self.step)
-        if twice is None:
-            return
-        try:
-            eager.results(self.step, twice, self.seed)
-        except Exception:
-            return  # the model itself takes no such batch
-        finally:
-            eager.put(self.step, before)
-        self.one(twice, "a step on the batch twice over", FACTOR)
-        self.prediction(twice)
 
     def finished(self, batch: Any) -> None:
         """Compare the file that is handed over, which may loop, with the graph that was checked."""

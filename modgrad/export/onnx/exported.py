@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -32,14 +31,6 @@ class Exported(NamedTuple):
 
     def named_batch(self, batch: Any) -> dict[str, Tensor]:
         return dict(zip(self.batch, pytree.tree_leaves(batch), strict=True))
-
-    def twice(self, batch: Any) -> Any:
-        """The batch twice over, None where its size is not free."""
-        entries, lead = self.manifest["batch"], int(self.scans)
-        free = [len(entry["shape"]) > lead and isinstance(entry["shape"][lead], str) for entry in entries]
-        leaves, structure = pytree.tree_flatten(batch)
-        doubled = [torch.cat([x, x]) if it_is else x for x, it_is in zip(leaves, free, strict=True)]
-        return pytree.tree_unflatten(doubled, structure) if any(free) else None
 
     def packed(self, by_name: dict[str, Tensor]) -> dict[str, Tensor]:
         """The graph's tensors of the state, of the named ones."""
