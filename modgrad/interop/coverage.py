@@ -34,6 +34,10 @@ HEAD = """\
 
 Written by `python -m modgrad.interop.coverage`, which reads it off the code; a test fails when this page is stale. The
 yardstick is torch {version}: its module database (108 classes, 2,049 cases) and its operator database are tests.
+
+Every primitive exports to ONNX, and gives in onnxruntime, in float32, what it gives here; `tests/export/test_rows.py`
+holds each row of the tests' table to that. The exceptions have as many results as their values say, and are refused by
+name: `masked_select`, an index that is a mask, and `repeat_interleave` with a tensor of repeats.
 """
 
 

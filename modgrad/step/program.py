@@ -271,7 +271,7 @@ def export(step: TrainingStep, state: State, batch: Any, dynamic: bool = True) -
     with locating(step.names()), exporting(step.names()):
         exported = torch.export.export(
             Program(PureStep(step)),
-            (state, _traceable(batch) if dynamic else batch),
+            (state, traceable(batch) if dynamic else batch),
             dynamic_shapes=(pytree.tree_map(lambda _: None, state), shapes),
             strict=False,
         )
@@ -288,13 +288,18 @@ def exporting(names: Paths) -> Iterator[None]:
         raise UntraceableError(f"{failed(error, names)} cannot be traced: {type(error).__name__}: {error}") from error
 
 
-def _traceable(batch: Any) -> Any:
-    """The batch, with two samples where it has one: torch.export takes a size of 1 for a constant."""
+def traceable(batch: Any) -> Any:
+    """The batch, with two samples where it has one: torch.export takes a size of 1 for a constant.
 
-    def doubled(x: Any) -> Any:
-        return torch.cat([x, x]) if isinstance(x, Tensor) and x.dim() and x.shape[0] == 1 else x
+    A tensor of size 1 beside others is no sample, but broadcast, and stays.
+    """
 
-    return pytree.tree_map(doubled, batch)
+    def samples(x: Any) -> bool:
+        return isinstance(x, Tensor) and x.dim() > 0
+
+    if any(x.shape[0] != 1 for x in filter(samples, pytree.tree_leaves(batch))):
+        return batch
+    return pytree.tree_map(lambda x: torch.cat([x, x]) if samples(x) else x, batch)
 
 
 def tidied(exported: Any) -> Any:

@@ -253,8 +253,8 @@ class TrainingStep:
             mlp.pt2.json       the manifest: inputs and outputs in order, shapes, dtypes
 
         and the manifest is returned, which is as that of `export_onnx`. All but learning rates and batch is part of the
-        program: the optimizer's other numbers, clip and accumulate; and so are the processor, PyTorch's version and the
-        number of threads (torch.get_num_threads()) that it is compiled for.
+        program: the optimizer's other numbers, which a scheduler must not change, clip and accumulate; and so are the
+        processor, PyTorch's version and the number of threads (torch.get_num_threads()) that it is compiled for.
 
         batch: such as the step is called with; its values serve the check only.
         dynamic: whether the batch size is free, which costs a little speed. None: if the model allows it, as the
@@ -286,8 +286,9 @@ class TrainingStep:
 
         and the manifest is returned. Inputs are the state's tensors by their names, "lr" (float64; "0.lr", "1.lr" where
         the optimizer has several groups), "x" and "y" ("x0", "x1" where the batch has several); outputs are
-        "new.<name>" and "loss". The other hyper-parameters are constants of the graph. The batch size is free where the
-        model allows it. Dropout's masks are drawn from the input "seed", which the step counts on.
+        "new.<name>" and "loss". The other hyper-parameters are constants of the graph: a scheduler that changes them is
+        refused. The batch size is free where the model allows it. Dropout's masks are drawn from the input "seed",
+        which the step counts on.
 
         batch: as the step is called with; its values serve the check only, its shapes where they are not free.
         steps: 1; or "scan" for as many steps as there are batches stacked in "x" and "y", with a learning rate and a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,23 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modgrad import functional
+from modgrad import functional, models
 from modgrad import nn as modgrad_nn
+from tests.models import twins
 
 Batch = tuple[Tensor, Tensor]
+PERIOD = 8
+FLOOR = -sum(share * math.log(share) for share in (1 / PERIOD, 1 - 1 / PERIOD))  # 0.377, an entropy
 
 
 def mlp(nn: Any) -> Any:
     return nn.Sequential(
         nn.Linear(2, 25), nn.ReLU(), nn.Linear(25, 25), nn.ReLU(), nn.Linear(25, 25), nn.ReLU(), nn.Linear(25, 2)
-    )
-
-
-def lenet(nn: Any) -> Any:
-    return nn.Sequential(
-        *(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
-        *(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)),
     )
 
 
@@ -39,7 +35,7 @@ def cnn(nn: Any) -> Any:
 
 
 def resnet(nn: Any) -> Any:
-    """ResNet-18's kind of blocks and its number of layers, with fewer channels."""
+    """ResNet-18's blocks and its number of layers, with fewer channels, to be trained for long."""
 
     class Block(nn.Module):
         def __init__(self, channels: int, out: int, stride: int) -> None:
@@ -62,11 +58,12 @@ def resnet(nn: Any) -> Any:
     widths = [4, 4, 4, 6, 6, 8, 8, 10, 10]
     strides = [1, 1, 2, 1, 2, 1, 2, 1]
     blocks = [Block(a, b, stride) for a, b, stride in zip(widths[:-1], widths[1:], strides, strict=True)]
-    return nn.Sequential(
+    model = nn.Sequential(
         *(nn.Conv2d(3, 4, 7, stride=2, padding=3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
         *blocks,
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(10, 5)),
     )
+    return begun_smoothly(nn, model)
 
 
 def recurrent(kind: str) -> Callable[[Any], Any]:
@@ -128,6 +125,8 @@ def transformer(nn: Any) -> Any:
 
 
 def unet(nn: Any) -> Any:
+    """A small one, which goes up by a transposed convolution and by interpolation."""
+
     def double(channels: int, out: int) -> Any:
         layers = [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
         return nn.Sequential(*layers, nn.Conv2d(out, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU())
@@ -148,7 +147,24 @@ def unet(nn: Any) -> Any:
             b = self.right1(torch.cat([b, self.up1(c)], 1))
             return self.head(self.right2(torch.cat([a, self.up2(b)], 1)))
 
-    return Model()
+    return begun_smoothly(nn, Model())
+
+
+def begun_smoothly(nn: Any, model: Any) -> Any:
+    """With most units of a normalized layer away from ReLU's kink, where two right runs part, and with residual blocks
+    that are little more than their shortcuts."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            if name.endswith("bn2"):
+                nn.init.constant_(module.weight, 0.1)
+            else:
+                nn.init.constant_(module.bias, 2.0)
+    return model
+
+
+def published(mine: Callable[[], Any], twin: Callable[[], Any]) -> Callable[[Any], Any]:
+    """A model of `modgrad.models`, and the same of torch.nn."""
+    return lambda nn: mine() if nn is modgrad_nn else twin()
 
 
 @dataclass(frozen=True)
@@ -158,12 +174,29 @@ class Model:
     classes: int
     places: tuple[int, ...] = ()  # a target's shape but for the batch's size
     size: int = 4
+    # For a long run: samples, steps in which rounding does not show, learning rates.
+    many: int = 8
+    smooth: int = 50
+    sgd: float = 0.01
+    adam: float = 3e-3
 
     def batch(self, seed: int = 0, size: int = 0) -> Batch:
         size = size or self.size
         generator = torch.Generator().manual_seed(seed)
         x = self.inputs(size, generator)
         return x, torch.randint(self.classes, (size, *self.places), generator=generator)
+
+    def contrary(self, number: int) -> Batch:
+        """The same inputs each time, and of the targets each another one in one batch of `PERIOD`.
+
+        So no model can tell them all: over a period the loss stays above `FLOOR`.
+        """
+        x, y = self.batch(0, self.many)
+        if self.places == x.shape[2:]:  # of each pixel, whether it is bright
+            x = x.sign()
+            y = (x[:, 0] > 0).long()
+        places = torch.arange(y.numel()).reshape(y.shape)
+        return x, torch.where(places % PERIOD == number % PERIOD, (y + 1) % self.classes, y)
 
 
 def images(*shape: int) -> Callable[[int, torch.Generator], Tensor]:
@@ -175,14 +208,26 @@ def text(tokens: int, length: int) -> Callable[[int, torch.Generator], Tensor]:
 
 
 MODELS = {
-    "MLP": Model(mlp, images(2), 2, size=10),
-    "LeNet": Model(lenet, images(1, 16, 16), 10),
+    "MLP": Model(mlp, images(2), 2, size=10, sgd=0.05),
+    "LeNet": Model(published(models.LeNet, twins.LeNet), images(1, 28, 28), 10, sgd=0.02, adam=1e-3),
     "CNN": Model(cnn, images(1, 14, 14), 10, size=6),
-    "ResNet": Model(resnet, images(3, 32, 32), 5, size=6),
-    "LSTM": Model(recurrent("LSTM"), text(11, 5), 11, (5,)),
-    "GRU": Model(recurrent("GRU"), text(11, 5), 11, (5,)),
+    "ResNet": Model(resnet, images(3, 32, 32), 5, size=6, many=16, smooth=20, sgd=1e-3, adam=3e-5),
+    "LSTM": Model(recurrent("LSTM"), text(11, 5), 11, (5,), sgd=0.2),
+    "GRU": Model(recurrent("GRU"), text(11, 5), 11, (5,), sgd=0.2),
     "transformer": Model(transformer, text(13, 6), 13, (6,)),
-    "U-Net": Model(unet, images(1, 8, 8), 3, (8, 8)),
+    "U-Net": Model(unet, images(1, 8, 8), 3, (8, 8), sgd=3e-3, adam=3e-4),
+}
+# As they are published, for one step.
+FULL = {
+    "ResNet-18": Model(
+        published(models.resnet18, lambda: twins.ResNet(twins.BasicBlock, [2, 2, 2, 2])),
+        images(3, 32, 32),
+        1000,
+        size=8,
+    ),
+    "U-Net of 31 million": Model(
+        published(lambda: models.UNet(1, 2), lambda: twins.UNet(1, 2, False, 64)), images(1, 32, 32), 2, (32, 32), 2
+    ),
 }
 
 

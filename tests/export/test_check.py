@@ -125,6 +125,72 @@ def test_swapped_outputs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         step_with().export_onnx(tmp_path / "model.onnx", *batch())
 
 
+def test_a_parameter_that_stays_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a learning rate of 0 too, where a schedule begins."""
+    original = assemble.Assembly._new_state
+
+    def broken(self: Any, new: Any) -> Any:
+        old = new["parameters"]["head.weight"]._replace(name="head.weight")
+        return original(self, {**new, "parameters": {**new["parameters"], "head.weight": old}})
+
+    monkeypatch.setattr(assemble.Assembly, "_new_state", broken)
+    with pytest.raises(ExportError, match="'head.weight', of Linear 'head', differs in step 1"):
+        step_with(lambda p: optim.SGD(p, lr=0.0)).export_onnx(tmp_path / "model.onnx", *batch())
+
+
+class OfItsSize(nn.Module):
+    """Does something else for a batch of one than for others, in training or in evaluation."""
+
+    def __init__(self, in_training: bool) -> None:
+        super().__init__()
+        self.linear, self.in_training = nn.Linear(3, 2), in_training
+
+    def forward(self, x: Any) -> Any:
+        y = self.linear(x)
+        return 2 * y if x.shape[0] == 1 and self.training == self.in_training else y
+
+
+@pytest.mark.parametrize(
+    ("in_training", "words"),
+    [
+        (True, "'loss' differs in a batch of 1, "),
+        (False, "'prediction' differs in evaluation mode with a batch of 1, "),
+    ],
+)
+def test_a_batch_of_one_is_tried_too(in_training: bool, words: str, tmp_path: Path) -> None:
+    model = OfItsSize(in_training)
+    step = TrainingStep(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
+    with pytest.raises(ExportError, match=f"{words}.*say which dimension is meant"):
+        step.export_onnx(tmp_path / "model.onnx", torch.randn(4, 3), torch.tensor([0, 1, 1, 0]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_size_that_the_step_refuses_is_not_tried(tmp_path: Path) -> None:
+    """Batch normalization takes no single vector."""
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    step = TrainingStep(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
+    manifest = step.export_onnx(tmp_path / "model.onnx", torch.randn(4, 3), torch.tensor([0, 1, 1, 0]))
+    assert [entry["shape"][0] for entry in manifest["batch"]] == ["batch", "batch"]
+
+
+NUMBERS = torch.tensor([1.0, 2.0])
+NEAR: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor, bool]] = {
+    "a rounding away": (NUMBERS * (1 + 1e-6), NUMBERS, NUMBERS.double(), True),
+    "far": (NUMBERS * (1 + 1e-4), NUMBERS, NUMBERS.double(), False),
+    "of another shape": (torch.ones(1), torch.ones(2), torch.ones(2).double(), False),
+    "of another dtype": (NUMBERS.double(), NUMBERS, NUMBERS.double(), False),
+    "whole numbers": (torch.tensor(3), torch.tensor(4), torch.tensor(4), False),
+    "too large for both": (torch.tensor(torch.inf), torch.tensor(torch.inf), torch.tensor(1e39).double(), True),
+    "too large for the step alone": (torch.tensor(1.0), torch.tensor(torch.inf), torch.tensor(1e39).double(), False),
+}
+
+
+@pytest.mark.parametrize("name", NEAR)
+def test_what_is_near(name: str) -> None:
+    found, own, exact, expected = NEAR[name]
+    assert check._near(found, own, exact) == expected
+
+
 def test_a_frozen_count_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a runtime keeps a tensor that changes for a constant: from the second step on."""
     original = Graph.input

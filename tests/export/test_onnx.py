@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sympy
 import torch
 from safetensors.torch import load_file
 
 from modgrad import nn, optim
 from modgrad.export.onnx.errors import ExportError
+from modgrad.export.onnx.manifest import FreeSizes
 from modgrad.step import TrainingStep
 from tests.export.running import Files, exported, largest_difference, tensors
 
@@ -147,6 +150,71 @@ class Named(nn.Module):
         return x @ getattr(self, self.name)
 
 
+class Masked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+
+    def forward(self, x: Any, mask: Any) -> Any:
+        return self.linear(x * mask)
+
+
+def test_a_part_of_the_batch_that_is_broadcast(tmp_path: Path) -> None:
+    """It is no sample: its size stays 1 beside as many samples as there are."""
+    model = Masked()
+    step = TrainingStep(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
+    (x, y), mask = points(), torch.tensor([[1.0, 0.5]])
+    files = exported(step, tmp_path, x, mask, y)
+    assert [each["shape"] for each in files.manifest["batch"]] == [["batch", 2], [1, 2], ["batch"]]
+    for size in (1, 7):
+        x, y = points(size)
+        torch.testing.assert_close(files.train(x, mask, y)["loss"], step(x, mask, y), rtol=2e-6, atol=2e-7)
+
+
+class Several(nn.Module):
+    """Gives a tuple, of which one is not there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+
+    def forward(self, x: Any) -> Any:
+        return self.linear(x), None, {"doubled": 2 * x}
+
+
+class First(nn.Module):
+    """The loss of the first output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.criterion = nn.CrossEntropyLoss()
+
+    def forward(self, outputs: Any, target: Any) -> Any:
+        return self.criterion(outputs[0], target)
+
+
+def test_several_outputs(tmp_path: Path) -> None:
+    model = Several()
+    step = TrainingStep(model, First(), optim.SGD(model.parameters(), lr=0.1))
+    x, y = points()
+    files = exported(step, tmp_path, x, y)
+    logits, doubled = files.predict(x)
+    torch.testing.assert_close(logits, torch.as_tensor(model(x)[0].detach()), rtol=1e-5, atol=1e-6)
+    assert torch.equal(doubled, 2 * x)
+
+
+def test_free_sizes_have_names() -> None:
+    """Also where the name of one begins as that of another does."""
+
+    def size(expression: sympy.Expr) -> Any:
+        return SimpleNamespace(node=SimpleNamespace(expr=expression, maybe_as_int=lambda: None))
+
+    a, b = sympy.symbols("s1 s10")
+    sizes = FreeSizes()
+    assert sizes.shape((size(a), 3, size(b))) == ["batch", 3, "batch2"]
+    assert sizes.shape((size(2 * b), size(a + b))) == ["2*batch2", "batch + batch2"]
+
+
 def test_refusals(tmp_path: Path) -> None:
     """What is refused leaves no file, and says what to write instead."""
     step, (x, y) = step_with(), points()
@@ -162,6 +230,16 @@ def test_refusals(tmp_path: Path) -> None:
     other = TrainingStep(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
     with pytest.raises(ExportError, match="'x' would name two inputs"):
         other.export_onnx(tmp_path / "mlp.onnx", x, y)
+    model = nn.Sequential(Named("seed"), nn.Dropout(), Named("other"))
+    model.seed = model[0].seed  # in a flat tensor it is no input
+    drawing = TrainingStep(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
+    with pytest.raises(ExportError, match="'seed' would name two inputs"):
+        drawing.export_onnx(tmp_path / "mlp.onnx", x, y, pack=True)
+    with pytest.raises(TypeError, match=r"the batch is on meta.*\.to\('cpu'\)"):
+        step.export_onnx(tmp_path / "mlp.onnx", x.to("meta"), y)
+    step.model.bfloat16()
+    with pytest.raises(TypeError, match=r"0\.weight is bfloat16.*model\.float"):
+        step.export_onnx(tmp_path / "mlp.onnx", x, y)
     assert not list(tmp_path.iterdir())
 
 

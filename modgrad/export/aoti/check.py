@@ -10,7 +10,6 @@ from parameters that differ in their last bit, and what that changes is what rou
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from modgrad.export.aoti.batches import frugal
 from modgrad.export.onnx import layout
 from modgrad.export.onnx.eager import predictions
 from modgrad.export.onnx.errors import ExportError
+from modgrad.export.twin import duplicate
 
 if TYPE_CHECKING:
     from modgrad.step.training import TrainingStep
@@ -45,7 +45,7 @@ def check(step: TrainingStep, run: Run, batch: Any, steps: int = 3) -> None:
 
 def compare(step: TrainingStep, run: Run, batches: list[Any], finite: bool = True) -> None:
     """As `check`, on these batches. finite: whether a NaN in the eager step's loss is refused."""
-    eager, nudged = duplicate(step), duplicate(step)
+    eager, nudged = _drawing(step), _drawing(step)
     _nudge(nudged)
     state = {each.name: each.tensor.clone(memory_format=torch.contiguous_format) for each in layout.named(eager.state)}
     with _repeatable():
@@ -65,13 +65,9 @@ def compare(step: TrainingStep, run: Run, batches: list[Any], finite: bool = Tru
                 _hold(what, state[each.name], each.tensor, others[each.name], number, step)
 
 
-def duplicate(step: TrainingStep) -> TrainingStep:
+def _drawing(step: TrainingStep) -> TrainingStep:
     """A step of its own that has come as far, and draws its randomness as a program does."""
-    program, step.program = step.program, None
-    try:
-        twin = copy.deepcopy(step)
-    finally:
-        step.program = program
+    twin = duplicate(step)
     twin._keyed = twin.randomness is not None
     return twin
 
@@ -83,7 +79,7 @@ def learning_rates(step: TrainingStep) -> list[Tensor]:
 
 def check_prediction(step: TrainingStep, run: Callable[[Any], list[Tensor]], inputs: tuple[Any, ...]) -> None:
     """Raise ExportError unless `run` gives what the model gives in evaluation mode."""
-    eager, nudged = duplicate(step), duplicate(step)
+    eager, nudged = _drawing(step), _drawing(step)
     _nudge(nudged)
     expected, other = predictions(eager, inputs), predictions(nudged, inputs)
     found = run(inputs)

@@ -6,7 +6,6 @@ buffers, inputs) -> prediction. State is never changed in place: a client keeps 
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import sys
@@ -28,6 +27,7 @@ from modgrad.export.onnx.errors import ExportError
 from modgrad.export.onnx.files import draft
 from modgrad.export.onnx.manifest import VERSION, FreeSizes, described, dtype_name
 from modgrad.export.onnx.program import Programs
+from modgrad.export.twin import unscheduled
 from modgrad.graph.errors import describe
 from modgrad.step import inductor
 from modgrad.step.native import DTYPES, refuse_without_compiler
@@ -49,7 +49,7 @@ def export_aoti(
     refuse_without_compiler()
     _refuse_unfit(step, batch)
     batch = pytree.tree_map(lambda x: batches.in_rows(x.detach()), batch)
-    package = _Package(_twin(step), batch, dynamic, pack)
+    package = _Package(unscheduled(step), batch, dynamic, pack)
     with draft(path) as folder:
         inductor.package({"step": package.step.exported, "predict": package.predict.exported}, folder / files["step"])
         package.check(folder / files["step"])
@@ -168,17 +168,6 @@ def _numbered(name: str, count: int) -> list[str]:
 
 def _rates(step: TrainingStep) -> list[float]:
     return [float(group["lr"]) for group in step.optimizer.param_groups]
-
-
-def _twin(step: TrainingStep) -> TrainingStep:
-    """A step of its own that has come as far, without a schedule: the learning rate is the client's to give."""
-    program, step.program = step.program, None
-    try:
-        twin = copy.deepcopy(step)
-    finally:
-        step.program = program
-    twin.scheduler = None
-    return twin
 
 
 def _refuse_unfit(step: TrainingStep, batch: Sequence[Any]) -> None:

@@ -36,8 +36,9 @@ class Assembly:
         self.numbers = {name: float(number) for name, number in state[SCHEDULE].items()}
         self.x, self.y = _names("x", batch[:-1]), _names("y", batch[-1:])
         self.given = [*self.numbers, *self.x, *self.y]  # the inputs beside the state
-        counted = Counter([*(h.input for h in self.held), *self.given])
-        if twice := [name for name, n in counted.items() if n > 1]:
+        inputs = Counter([*(h.input for h in self.held), *self.given])
+        names = Counter(name for h in self.held for name, _ in h.holds)
+        if twice := [name for name, n in (inputs | names).items() if n > 1]:
             raise ExportError(
                 f"{', '.join(map(repr, twice))} would name two inputs of the graph: give the module's parameter or "
                 "buffer another name"

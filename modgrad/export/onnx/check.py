@@ -1,8 +1,8 @@
 """The check that every export goes through: the graph in onnxruntime against the step itself.
 
 Several steps are taken, each by both from the same state: on the batch as given, on its first sample alone repeated,
-and on inputs that are all zero, so that there are gradients of exactly zero, from dead units and unused rows. Compared
-are
+and on inputs that are all zero, so that there are gradients of exactly zero, from dead units and unused rows; and where
+the batch size is free, on one sample alone and on one more than were given. Compared are
 
 - loss, gradients and buffers, with those of the step in float64: the graph may be farther from these than the eager
   step in its own dtype is, by kernels or by formulas, but not by a factor of more than `FACTOR`. A gradient that is
@@ -20,6 +20,7 @@ the two may have fallen to its two sides.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from modgrad.export.onnx.errors import ExportError
 from modgrad.export.onnx.exported import GRADIENT
 from modgrad.export.onnx.session import Session
 from modgrad.functional.kernel import formulas
+from modgrad.graph.errors import describe
 
 if TYPE_CHECKING:
     from modgrad.export.onnx.exported import Exported
@@ -49,7 +51,9 @@ def check(step: TrainingStep, batch: Any, exported: Exported) -> None:
     for kind, data in batches(batch).items():
         for number in range(2):
             checking.one(data, f"step {number + 1} on {kind}", ROUNDING if data is batch else FACTOR)
-    checking.prediction(batch)
+    checking.prediction(batch, "evaluation mode")
+    for size, data in exported.resized(batch).items():
+        checking.another_size(size, data)
     checking.finished(batch)
 
 
@@ -75,11 +79,12 @@ class _Check:
     def __init__(self, step: TrainingStep, exported: Exported) -> None:
         self.step, self.exported = step, exported
         self.session = Session(exported.checked, "step")
+        self.predicting = Session(exported.predicting, "graph for prediction")
         self.precise = eager.double(step)
         self.updating = copy.deepcopy(step)
         self.seed, self.count = step.randomness, 0
         self.sums: dict[str, Tensor] = {}
-        self.halvings = 0
+        self.taken = 0  # steps
 
     def one(self, batch: Any, where: str, floor: int) -> None:
         """Take one step, and compare all that comes of it. floor: how many roundings of the largest gradient may be
@@ -97,6 +102,32 @@ class _Check:
             raise ExportError(problem)
         self._compare_update(before, graph, where)
         self._go_on(before, found[0], graph)
+
+    def another_size(self, size: int, batch: Any) -> None:
+        """Take a step, and predict, and compare, but for what the step itself refuses, as batch normalization one
+        sample."""
+        where = f"a batch of {size}"
+        try:
+            if self._runs(lambda: eager.results(self.step, batch, self.seed)):
+                self.one(batch, where, FACTOR)
+            if self._runs(lambda: eager.predictions(self.step, batch[:-1])):
+                self.prediction(batch, f"evaluation mode with {where}")
+        except ExportError as error:
+            raise ExportError(
+                f"{error}. Or the model does something else for a batch of {size} than for others, as x.squeeze() does "
+                "for one of 1: say which dimension is meant, x.squeeze(1)"
+            ) from error
+
+    def _runs(self, function: Callable[[], Any]) -> bool:
+        """Whether it raises nothing. The step is as before afterwards."""
+        before = eager.values(self.step)
+        try:
+            function()
+        except Exception:
+            return False
+        finally:
+            eager.put(self.step, before)
+        return True
 
     def _moved(self, values: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(seed)
@@ -128,9 +159,9 @@ class _Check:
             return self.sums.get(name, torch.zeros_like(like).detach())
 
     def _numbers(self) -> dict[str, Tensor]:
-        """Learning rates, another one at each step."""
-        factor = 0.75**self.halvings
-        return {n: torch.tensor(value * factor, dtype=torch.float64) for n, value in self.exported.numbers.items()}
+        """Learning rates, another one at each step, and none of 0: a schedule may begin there, and no update shows."""
+        rates = {name: (value or 1e-3) * 0.75**self.taken for name, value in self.exported.numbers.items()}
+        return {name: torch.tensor(rate, dtype=torch.float64) for name, rate in rates.items()}
 
     def _results(self, before: dict[str, Tensor], batch: Any) -> tuple[eager.Result, eager.Result, eager.Result]:
         """By kernels, by formulas, in float64."""
@@ -156,22 +187,10 @@ class _Check:
         largest = max((_largest(g) for g in exact.gradients.values()), default=0.0)
         mine, formulas_, precise = own.named(), other.named(), exact.named()
         for name, value in mine.items():
-            theirs = graph[name]
-            if value.shape != theirs.shape or value.dtype != theirs.dtype:
-                return f"{self._named(name)} is {theirs.dtype}{tuple(theirs.shape)} in {where}"
-            if not value.is_floating_point():
-                fits = torch.equal(value, theirs)
-            else:
-                rounding = torch.finfo(value.dtype).eps
-                noise = max(_distance(value, precise[name]), _distance(formulas_[name], precise[name]))
-                scale = largest if name.startswith(GRADIENT) else 0.0
-                allowed = FACTOR * (noise + rounding * _largest(precise[name])) + floor * rounding * scale
-                if isfinite(noise):
-                    fits = _distance(theirs, precise[name]) <= allowed
-                else:  # what is too large for the dtype, or no number in it, is to be so in the graph
-                    fits = _distance(theirs, value) <= FACTOR * rounding * _largest(value)
-            if not fits:
-                return self._said(name, value, theirs, where)
+            noise = _distance(formulas_[name], precise[name])
+            scale = floor * largest if name.startswith(GRADIENT) else 0.0
+            if not _near(graph[name], value, precise[name], noise, scale):
+                return self._said(name, value, graph[name], where)
         return None
 
     def _compare_update(self, before: dict[str, Tensor], graph: dict[str, Tensor], where: str) -> None:
@@ -219,10 +238,13 @@ class _Check:
             raise ExportError(self._said(name, expected, found, where))
 
     def _said(self, name: str, expected: Tensor, found: Tensor, where: str) -> str:
+        if found.shape == expected.shape and found.dtype == expected.dtype:
+            how = f"by {_distance(found, expected):.3g} with values up to {_largest(expected):.3g}"
+        else:
+            how = f"being {describe(found)} where it is {describe(expected)}"
         return (
-            f"the exported graph does not do what the step does: {self._named(name)} differs in {where}, by "
-            f"{_distance(found, expected):.3g} with values up to {_largest(expected):.3g}. Nothing was written. This "
-            "is a fault of modgrad or of onnxruntime: please report it, with the module"
+            f"the exported graph does not do what the step does: {self._named(name)} differs in {where}, {how}. "
+            "Nothing was written. This is a fault of modgrad or of onnxruntime: please report it, with the module"
         )
 
     def _named(self, name: str) -> str:
@@ -238,31 +260,24 @@ class _Check:
     def _go_on(self, before: dict[str, Tensor], own: eager.Result, graph: dict[str, Tensor]) -> None:
         """To where the graph has got."""
         eager.put(self.step, {name: graph.get(name, value) for name, value in before.items()})
-        self.halvings += 1
+        self.taken += 1
         self.count = (self.count + 1) % self.step.accumulate
         if self.seed is not None:
             self.seed = torch.stack([self.seed[0], self.seed[1] + 1])
 
     # The other graphs
 
-    def prediction(self, batch: Any) -> None:
+    def prediction(self, batch: Any, where: str) -> None:
         """Compare the graph for prediction, by the same measure."""
-        session = Session(self.exported.predicting, "graph for prediction")
-        values = eager.values(self.step)
+        session, values = self.predicting, eager.values(self.step)
         eager.put(self.precise, values)
         inputs = batch[:-1]
         given = {**self.exported.packed({**values, **self._rest()}), **self.exported.named_batch(batch)}
         found = session({name: given[name] for name in session.inputs})
         precise = eager.predictions(self.precise, eager.in_double(inputs))
         for name, own, exact in zip(found, eager.predictions(self.step, inputs), precise, strict=True):
-            theirs = found[name]
-            if own.dtype.is_floating_point:
-                allowed = FACTOR * (_distance(own, exact) + torch.finfo(own.dtype).eps * _largest(exact))
-                if _distance(theirs, exact) <= allowed:
-                    continue
-            elif torch.equal(own, theirs):
-                continue
-            raise ExportError(self._said(name, own, theirs, "evaluation mode"))
+            if not _near(found[name], own, exact):
+                raise ExportError(self._said(name, own, found[name], where))
 
     def finished(self, batch: Any) -> None:
         """Compare the file that is handed over, which may loop, with the graph that was checked."""
@@ -288,6 +303,23 @@ class _Check:
             same = torch.allclose(found, expected, rtol=1e-5, atol=1e-7, equal_nan=True)
             if found.shape != expected.shape or not same:
                 raise ExportError(self._said(name, expected, found, "the file to be written"))
+
+
+def _near(found: Tensor, own: Tensor, exact: Tensor, noise: float = 0.0, scale: float = 0.0) -> bool:
+    """Whether the graph's tensor is as near to the exact one as the step's own is, or nearly so.
+
+    noise: how far from the exact one is right as well. scale: of what a rounding is allowed besides.
+    """
+    if found.shape != own.shape or found.dtype != own.dtype:
+        return False
+    if not own.is_floating_point():
+        return torch.equal(found, own)
+    rounding = torch.finfo(own.dtype).eps
+    noise = max(noise, _distance(own, exact))
+    if isfinite(noise):
+        return _distance(found, exact) <= FACTOR * (noise + rounding * _largest(exact)) + rounding * scale
+    # what is too large for the dtype, or no number in it, is to be so in the graph
+    return _distance(found, own) <= FACTOR * rounding * _largest(own)
 
 
 def _distance(a: Tensor, b: Tensor) -> float:

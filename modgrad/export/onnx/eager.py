@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -72,23 +73,11 @@ def results(step: TrainingStep, batch: Any, seed: Tensor | None) -> Result:
     buffers change."""
     *inputs, target = batch
     step._forget()
-    if seed is None:
-        loss = _loss(step, inputs, target)
-    else:
-        with Randomness(seed):
-            loss = _loss(step, inputs, target)
-            return _walked(step, loss)
-    return _walked(step, loss)
-
-
-def _loss(step: TrainingStep, inputs: Any, target: Any) -> Any:
-    with step.casting():
-        return step.criterion(step.model(*inputs), target)
-
-
-def _walked(step: TrainingStep, loss: Any) -> Result:
-    value: Tensor = plain(loss)
-    loss.backward(None if step.accumulate == 1 else torch.full_like(value, 1 / step.accumulate))
+    with nullcontext() if seed is None else Randomness(seed):
+        with step.casting():
+            loss = step.criterion(step.model(*inputs), target)
+        value: Tensor = plain(loss)
+        loss.backward(None if step.accumulate == 1 else torch.full_like(value, 1 / step.accumulate))
     with _plainly():
         updated = states.updated(step.optimizer, step.parameters())
         gradients = {name: p.grad.detach().clone() for name, p in updated if p.grad is not None}
@@ -115,7 +104,7 @@ def predictions(step: TrainingStep, inputs: Any) -> list[Tensor]:
     try:
         model.eval()
         with no_grad(), step.casting():
-            return [plain(y) for y in pytree.tree_leaves(model(*inputs))]
+            return [plain(y) for y in pytree.tree_leaves(model(*inputs)) if isinstance(y, Tensor)]
     finally:
         for module, before in zip(model.modules(), training, strict=True):
             module.training = before

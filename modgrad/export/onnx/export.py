@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors.torch import save
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from modgrad.export.onnx import files
 from modgrad.export.onnx.assemble import Assembly
 from modgrad.export.onnx.check import check
+from modgrad.export.twin import unscheduled
 from modgrad.graph.errors import describe
 from modgrad.step.training import parts
 
@@ -34,10 +35,8 @@ def export_onnx(
     if steps not in (1, "scan"):
         raise ValueError(f'export_onnx(steps={steps!r}): expected 1, or "scan" for as many as a batch has stacked')
     called = files.names(path)
-    for leaf in pytree.tree_leaves(batch):
-        if not isinstance(leaf, Tensor):
-            raise TypeError(f"export_onnx: the batch holds {describe(leaf)}, expected tensors alone")
-    step = _twin(step)
+    _refuse_unfit(step, batch)
+    step = unscheduled(step)
     assembly = Assembly(step, batch, pack)
     exported = assembly.exported({key: called[key] for key in ("step", "predict", "state")}, steps, gradients)
     check(step, batch, exported)
@@ -49,12 +48,19 @@ def export_onnx(
     return exported.manifest
 
 
-def _twin(step: TrainingStep) -> TrainingStep:
-    """A step of its own that has come as far, without a schedule: the learning rate is the client's to give."""
-    program, step.program = step.program, None
-    try:
-        twin = copy.deepcopy(step)
-    finally:
-        step.program = program
-    twin.scheduler = None
-    return twin
+def _refuse_unfit(step: TrainingStep, batch: Any) -> None:
+    for leaf in pytree.tree_leaves(batch):
+        if not isinstance(leaf, Tensor):
+            raise TypeError(f"export_onnx: the batch holds {describe(leaf)}, expected tensors alone")
+    held = [(place.name, place.get()) for place in step.places()]
+    for name, tensor in [*held, *(("the batch", leaf) for leaf in pytree.tree_leaves(batch))]:
+        if tensor.device.type != "cpu":
+            raise TypeError(
+                f"export_onnx: {name} is on {tensor.device}, and an export is checked on the CPU: move model and batch "
+                "there, with .to('cpu')"
+            )
+        if tensor.dtype is torch.bfloat16:
+            raise TypeError(
+                f"export_onnx: {name} is bfloat16, of which onnxruntime has no arrays: export a step of model.float(), "
+                "whose weights may come from files of bfloat16"
+            )

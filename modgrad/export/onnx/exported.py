@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -28,6 +29,20 @@ class Exported(NamedTuple):
     @property
     def scans(self) -> bool:
         return self.manifest["steps"] == "scan"
+
+    def resized(self, batch: Any) -> dict[int, Any]:
+        """The batch with one sample, and with one more than it has, by their number; none where that is not free."""
+        lead = 1 if self.scans else 0
+        free = [any(isinstance(n, str) for n in entry["shape"][lead : lead + 1]) for entry in self.manifest["batch"]]
+        leaves, spec = pytree.tree_flatten(batch)
+        given = {len(x) for x, each in zip(leaves, free, strict=True) if each}
+        return {
+            size: pytree.tree_unflatten(
+                [x[torch.arange(size) % len(x)] if each else x for x, each in zip(leaves, free, strict=True)], spec
+            )
+            for size in sorted({1, *(n + 1 for n in given)} - given)
+            if given
+        }
 
     def named_batch(self, batch: Any) -> dict[str, Tensor]:
         return dict(zip(self.batch, pytree.tree_leaves(batch), strict=True))

@@ -30,13 +30,12 @@ class Held(NamedTuple):
 
 def named(state: State) -> list[Named]:
     """Every tensor of the state but the numbers, under its name in the files."""
-    found = [
+    return [
         Named(state_name(kind, name), KINDS[kind], tensor)
         for kind, tensors in state.items()
         if kind != SCHEDULE
         for name, tensor in tensors.items()
     ]
-    return found
 
 
 def entry(each: Named) -> dict[str, Any]:

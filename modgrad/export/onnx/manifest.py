@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ class FreeSizes:
     """Names for the sizes that are free: "batch", and "batch2", ... where there are more."""
 
     def __init__(self) -> None:
-        self._names: dict[Any, str] = {}
+        self._names: dict[str, str] = {}  # by symbol
 
     def shape(self, shape: tuple[Size, ...]) -> list[Any]:
         return [self._named(size) for size in shape]
@@ -49,10 +50,7 @@ class FreeSizes:
         if fixed is not None:
             return fixed
         expression = size.node.expr
-        for symbol in sorted(expression.free_symbols, key=str):
+        for symbol in sorted(map(str, expression.free_symbols)):
             number = len(self._names)
             self._names.setdefault(symbol, "batch" if not number else f"batch{number + 1}")
-        text = str(expression)
-        for symbol, name in self._names.items():
-            text = text.replace(str(symbol), name)
-        return text
+        return re.sub(r"\w+", lambda word: self._names.get(word[0], word[0]), str(expression))

@@ -21,7 +21,7 @@ from modgrad.interop.exporting import Program
 from modgrad.step import state as states
 from modgrad.step.dryrun import dry_run
 from modgrad.step.locate import locating
-from modgrad.step.program import PureStep, exporting, tidied
+from modgrad.step.program import PureStep, exporting, tidied, traceable
 from modgrad.step.state import BUFFERS, PARAMETERS, SCHEDULE, State
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def traced(step: TrainingStep, function: Callable[[Any, Any], Any], state: State
     with formulas(but=KERNELS), locating(step.names()), exporting(step.names()):
         exported = torch.export.export(
             Program(function),
-            (state, _plain(batch)),
+            (state, traceable(batch)),
             dynamic_shapes=(pytree.tree_map(lambda _: None, state), shapes),
             strict=False,
         )
@@ -94,7 +94,7 @@ class Programs:
         with Tracing(), replaced([model], pairs), switched(recording=False), self.step.casting():
             try:
                 model.eval()
-                return pytree.tree_leaves(model(*inputs))
+                return [y for y in pytree.tree_leaves(model(*inputs)) if isinstance(y, Tensor)]
             finally:
                 for module, before in zip(model.modules(), training, strict=True):
                     module.training = before
@@ -110,10 +110,3 @@ def _run(step: TrainingStep, batch: Any) -> PureStep:
 def _frozen(tensor: Any) -> Any:
     tensor.grad_f, tensor.grad_v = False, None
     return tensor
-
-
-def _plain(batch: Any) -> Any:
-    """The batch, with two samples where it has one: torch.export takes a size of 1 for a constant."""
-    return pytree.tree_map(
-        lambda x: torch.cat([x, x]) if isinstance(x, Tensor) and x.dim() and x.shape[0] == 1 else x, batch
-    )

@@ -56,6 +56,8 @@ class Sizes:
         if isinstance(expression, sympy.Float):
             return self.graph.constant([float(expression)], torch.float64)
         if isinstance(expression, sympy.Symbol):
+            if expression not in self._sources:
+                raise NotImplementedError(f"the size {expression} depends on values, not on the shapes of inputs alone")
             value, dim = self._sources[expression]
             found = self.graph.op("Shape", value, dtype=torch.int64, shape=(1,), start=dim, end=dim + 1)
             return self.graph.mark_nonnegative(found)
