@@ -3,6 +3,7 @@
 import type { InferenceSession, Tensor } from "onnxruntime-web";
 import { fill, type Batch, type Sizes } from "./batch.ts";
 import { asDtype, count, zeros, type TypedArray, type Value } from "./dtypes.ts";
+import { astray, groupOf, type Row } from "./held.ts";
 import { asManifest, type CarriedSpec, type InputSpec, type Manifest, type OutputSpec, type StateKind } from "./manifest.ts";
 import { notTaken, ON_GPU, runtime, type Device, type Runtime, type RuntimeOptions } from "./runtime.ts";
 import { readSafetensors, writeSafetensors } from "./safetensors.ts";
@@ -39,6 +40,8 @@ export class Trainer {
   #state = new Map<string, Tensor>();
   #gradients: ReadonlyMap<string, Value> | undefined;
   #queue: Promise<unknown> = Promise.resolve();
+  /** On WebGPU, the graphs whose numbers were not held against WebAssembly's yet. */
+  readonly #unheld = new Map<InferenceSession, Uint8Array>();
   #steps = 0;
   #disposed = false;
 
@@ -77,6 +80,7 @@ export class Trainer {
     const kept = manifest.tensors.flatMap(({ output, dtype }) => (output !== null && ON_GPU.has(dtype) ? output : []));
     const step = await session("step", files.step, kept); // one after the other: onnxruntime-web starts up once
     const trainer = new Trainer(manifest, ort, device, step, await session("prediction", files.predict, []));
+    if (device === "webgpu") trainer.#unheld.set(trainer.#step, files.step).set(trainer.#predict, files.predict);
     trainer.#put(readSafetensors(files.state));
     return trainer;
   }
@@ -120,8 +124,8 @@ export class Trainer {
       const { batch, state } = this.manifest.predict;
       const feeds = this.#inputs(batch, x, new Map());
       for (const name of state) feeds[name] = this.#state.get(name) as Tensor;
-      const results = await this.#predict.run(feeds);
-      const values = Object.entries(results).map(async ([name, tensor]) => [name, await taken(tensor as Tensor)] as const);
+      const results = await this.#run(this.#predict, feeds);
+      const values = Object.entries(results).map(async ([name, tensor]) => [name, await taken(tensor)] as const);
       return Object.fromEntries(await Promise.all(values));
     });
   }
@@ -189,7 +193,7 @@ export class Trainer {
       feeds[target.input] = this.#tensor(target, y, target.input, sizes);
       this.#numbers(feeds, lr, sizes);
       for (const [name, tensor] of this.#state) feeds[name] = tensor;
-      const results = (await this.#step.run(feeds)) as Record<string, Tensor>;
+      const results = await this.#run(this.#step, feeds);
       for (const { input, output } of tensors) {
         if (output === null) continue;
         const old = this.#state.get(input) as Tensor;
@@ -202,6 +206,45 @@ export class Trainer {
       this.#steps += value.data.length;
       return value;
     });
+  }
+
+  async #run(session: InferenceSession, feeds: Record<string, Tensor>): Promise<Record<string, Tensor>> {
+    if (this.device !== "webgpu") return (await session.run(feeds)) as Record<string, Tensor>;
+    try {
+      const results = (await session.run(feeds)) as Record<string, Tensor>;
+      await this.#hold(session, feeds, results);
+      return results;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new Error(`${this.#name()} on WebGPU: ${why.trim()}; write device: "wasm"`, { cause: error });
+    }
+  }
+
+  /** Hold the first results of a graph against those of WebAssembly, so that no wrong number is trained on. */
+  async #hold(session: InferenceSession, feeds: Record<string, Tensor>, results: Record<string, Tensor>): Promise<void> {
+    const graph = this.#unheld.get(session);
+    if (!graph) return;
+    const inputs: Record<string, Tensor> = {};
+    for (const [name, tensor] of Object.entries(feeds)) {
+      const { dtype, data, shape } = await taken(tensor, false);
+      inputs[name] = tensor.location === "cpu" ? tensor : new this.#ort.Tensor(dtype, data as never, shape);
+    }
+    const other = await this.#ort.InferenceSession.create(graph, { executionProviders: ["wasm"] });
+    const wanted = (await other.run(inputs)) as Record<string, Tensor>;
+    await other.release();
+    const rows: Row[] = [];
+    for (const [name, tensor] of Object.entries(results)) {
+      const { group, input } = groupOf(name, this.manifest);
+      if (group === undefined) continue;
+      const before = input === undefined ? undefined : ((inputs[input] as Tensor).data as TypedArray);
+      rows.push({ name, group, found: (await taken(tensor, false)).data, wanted: (wanted[name] as Tensor).data as TypedArray, before });
+    }
+    const wrong = astray(rows);
+    if (wrong !== undefined) {
+      for (const tensor of Object.values(results)) if (tensor.location !== "cpu") tensor.dispose();
+      throw new Error(`onnxruntime-web makes another ${wrong} of it than on WebAssembly, and one of them is wrong`);
+    }
+    this.#unheld.delete(session);
   }
 
   /** The tensors of a batch's inputs, by their names in the graph. */
