@@ -97,9 +97,12 @@ def _array(value: Any, dtype: np.dtype[Any], where: str) -> Array:
 
 def _read(value: Any, where: str) -> Array:
     try:
-        return np.asarray(value)
+        array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{where}: {type(value).__name__} is no array: {error}") from error
+    if array.dtype == object:
+        raise TypeError(f"{where}: {type(value).__name__} is no array of numbers")
+    return array
 
 
 def _check_cast(array: Array, dtype: np.dtype[Any], plain: bool, where: str) -> None:

@@ -161,6 +161,7 @@ WRONG: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] =
     "float targets": ((X, Y.astype(np.float32)), {}, TypeError, "y is float32, expected int64"),
     "too large": ((X, np.full((5, 2), 2**63, np.uint64)), {}, ValueError, "y has a value outside of"),
     "text": (("x", Y), {}, TypeError, "x is <U1, expected float32"),
+    "nothing at all": ((X, None), {}, TypeError, "step: y: NoneType is no array of numbers"),
     "ragged": (([[1.0], [1.0, 2.0]], Y), {}, TypeError, "x: list is no array"),
     "lr of text": ((X, Y), {"lr": "fast"}, TypeError, "lr='fast': expected a number"),
     "lr of nan": ((X, Y), {"lr": float("nan")}, ValueError, "expected a finite number"),

@@ -10,4 +10,5 @@ from pkgutil import iter_modules
 from modgrad.nn.operators.attention import scaled_dot_product_attention as scaled_dot_product_attention
 
 for _family in iter_modules(__path__):
-    import_module(f"{__name__}.{_family.name}")
+    if _family.name != "listing":  # a program that reads the others
+        import_module(f"{__name__}.{_family.name}")
