@@ -6,7 +6,6 @@ buffers, inputs) -> prediction. State is never changed in place: a client keeps 
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import sys
@@ -21,7 +20,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from modgrad.export.aoti import batches
-from modgrad.export.aoti.check import check, check_prediction, compare
+from modgrad.export.aoti.check import check, check_prediction, compare, duplicate
 from modgrad.export.aoti.program import predict_program, step_program
 from modgrad.export.onnx import layout
 from modgrad.export.onnx.errors import ExportError
@@ -49,7 +48,9 @@ def export_aoti(
     refuse_without_compiler()
     _refuse_unfit(step, batch)
     batch = pytree.tree_map(lambda x: batches.in_rows(x.detach()), batch)
-    package = _Package(_twin(step), batch, dynamic, pack)
+    twin = duplicate(step)
+    twin.scheduler = None  # the learning rate is the client's to give
+    package = _Package(twin, batch, dynamic, pack)
     with draft(path) as folder:
         inductor.package({"step": package.step.exported, "predict": package.predict.exported}, folder / files["step"])
         package.check(folder / files["step"])
@@ -168,17 +169,6 @@ def _numbered(name: str, count: int) -> list[str]:
 
 def _rates(step: TrainingStep) -> list[float]:
     return [float(group["lr"]) for group in step.optimizer.param_groups]
-
-
-def _twin(step: TrainingStep) -> TrainingStep:
-    """A step of its own that has come as far, without a schedule: the learning rate is the client's to give."""
-    program, step.program = step.program, None
-    try:
-        twin = copy.deepcopy(step)
-    finally:
-        step.program = program
-    twin.scheduler = None
-    return twin
 
 
 def _refuse_unfit(step: TrainingStep, batch: Sequence[Any]) -> None:
