@@ -6,10 +6,12 @@
 // The state after STEPS steps goes to FOLDER/NAME.trained.safetensors.
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
+#include <cstring>
 #include <exception>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -21,7 +23,11 @@ namespace {
 
 // How many samples' largest score is not at their class.   scores (n, classes) float32, classes (n) int64.
 long errors(const Tensor& scores, const Tensor& classes) {
-    long wrong = 0, width = static_cast<long>(scores.shape.at(1));
+    if (scores.dtype != "float32" || scores.shape.size() != 2 || classes.dtype != "int64" ||
+        classes.shape != modgrad::Shape{scores.shape[0]})
+        throw std::runtime_error("scores of " + modgrad::described(scores.dtype, scores.shape) + " and classes of " +
+                                 modgrad::described(classes.dtype, classes.shape) + " are not compared here");
+    long wrong = 0, width = static_cast<long>(scores.shape[1]);
     for (std::int64_t i = 0; i < scores.shape[0]; i++) {
         const float* row = scores.as<float>() + i * width;
         wrong += std::max_element(row, row + width) - row != classes.as<std::int64_t>()[i];
@@ -31,8 +37,8 @@ long errors(const Tensor& scores, const Tensor& classes) {
 
 std::vector<std::pair<Tensor, Tensor>> batches(const Tensor& x, const Tensor& y, std::int64_t size) {
     std::vector<std::pair<Tensor, Tensor>> found;
-    for (std::int64_t i = 0; i < x.shape[0]; i += size) {
-        auto end = std::min(i + size, x.shape[0]);
+    for (std::int64_t i = 0, all = x.shape.at(0); i < all; i += size) {
+        auto end = std::min(i + size, all);
         found.emplace_back(x.rows(i, end), y.rows(i, end));
     }
     return found;
@@ -41,8 +47,13 @@ std::vector<std::pair<Tensor, Tensor>> batches(const Tensor& x, const Tensor& y,
 void train(const std::filesystem::path& folder, const std::string& name, long steps) {
     modgrad::Trainer trainer(folder / (name + modgrad::Trainer::SUFFIX));
     auto data = modgrad::read_safetensors(folder / (name + ".data.safetensors"));
-    const Tensor &test_x = data.at("test.x"), &test_y = data.at("test.y");
-    auto train_on = batches(data.at("train.x"), data.at("train.y"), *data.at("batch_size").as<std::int64_t>());
+    for (auto each : {"train.x", "train.y", "test.x", "test.y", "batch_size"})
+        if (!data.count(each)) throw std::runtime_error(name + ".data.safetensors has no " + each);
+    const Tensor &test_x = data["test.x"], &test_y = data["test.y"], &size = data["batch_size"];
+    if (size.dtype != "int64" || !size.shape.empty() || *size.as<std::int64_t>() < 1)
+        throw std::runtime_error("batch_size is no int64 number from 1 up");
+    auto train_on = batches(data["train.x"], data["train.y"], *size.as<std::int64_t>());
+    if (train_on.empty()) throw std::runtime_error("there is nothing to train on");
     auto test = [&] {
         long wrong = errors(trainer.predict(test_x), test_y), of = static_cast<long>(test_y.shape[0]);
         std::printf("test error %5.1f %%   (%ld of %ld)\n", 100.0 * wrong / of, wrong, of);
@@ -72,12 +83,17 @@ void train(const std::filesystem::path& folder, const std::string& name, long st
 }  // namespace
 
 int main(int count, char** arguments) {
-    if (count != 4 || std::atol(arguments[3]) < 0) {
+    long steps = -1;
+    if (count == 4) {
+        const char* end = arguments[3] + std::strlen(arguments[3]);
+        if (std::from_chars(arguments[3], end, steps).ptr != end) steps = -1;
+    }
+    if (steps < 0) {
         std::fprintf(stderr, "usage: %s FOLDER NAME STEPS\n", arguments[0]);
         return 2;
     }
     try {
-        train(arguments[1], arguments[2], std::atol(arguments[3]));
+        train(arguments[1], arguments[2], steps);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "%s\n", error.what());
         return 1;

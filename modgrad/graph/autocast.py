@@ -23,6 +23,7 @@ AS_GIVEN = "as given"  # an operation that was told its dtype
 _DTYPES = (torch.bfloat16, torch.float16)
 _plainly = torch._C.DisableTorchFunctionSubclass
 torch_autocast_off: Any = torch._C._DisableAutocast
+torch_casts = torch._C._is_any_autocast_enabled  # whether PyTorch casts here
 
 
 class Region(NamedTuple):
@@ -46,6 +47,7 @@ class autocast:  # noqa: N801 (PyTorch's name)
 
     Around forward and loss; backward may run in it or outside, to the same result. Also a decorator. float16 on CUDA
     needs an `optim.GradScaler`, or small gradients become 0. Operations on plain tensors are cast too, by PyTorch.
+    Inside PyTorch's own autocast, which would cast within a primitive behind its derivative's back, primitives raise.
 
     >>> import torch
     >>> from modgrad import nn
@@ -146,6 +148,15 @@ def _tell(device_type: str, enabled: bool, dtype: torch.dtype) -> None:
 def anew(region: Region | None) -> Region | None:
     """The same, with nothing cast yet: for what runs again later, when the casts of the first time are gone."""
     return None if region is None else Region(region.dtypes, None if region.casts is None else {})
+
+
+def refuse_torch_autocast(module: Any) -> None:
+    """Raise inside PyTorch's autocast alone: what it casts within forward, a derivative would not know of."""
+    if torch_casts():
+        raise RuntimeError(
+            f"{module} was called inside torch.autocast, whose casts modgrad's derivatives know nothing of. Write "
+            "nn.autocast(...) in its place: it takes the same arguments, and has PyTorch cast plain tensors as well"
+        )
 
 
 class Cast:

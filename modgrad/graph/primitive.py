@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from modgrad.graph.again import forward_to_be_repeated
-from modgrad.graph.autocast import cast, torch_autocast_off
+from modgrad.graph.autocast import cast, refuse_torch_autocast, torch_autocast_off, torch_casts
 from modgrad.graph.call import Call, KeptCall, Plain, Source, is_parameter, is_variable, nobody, plain
 from modgrad.graph.errors import describe, on_autograd, refuse_autograd
 from modgrad.graph.hooks import THERE, begun, due
@@ -152,7 +152,7 @@ def _runs(module: Any) -> bool:
     return call is _call_primitive or (call is _call_passing and not module.passes())
 
 
-def _run(module: Any, waiting: Iterator[Module], input: Any) -> tuple[Any, Module | None]:
+def _run(module: Any, waiting: Iterator[Module], input: Any) -> tuple[Any, Module | None]:  # noqa: PLR0912
     """Call the primitive `module`, and those that follow on it directly. Gives what the last gave, and who is next.
 
     What is paid for every layer stands here in one piece.
@@ -164,6 +164,8 @@ def _run(module: Any, waiting: Iterator[Module], input: Any) -> tuple[Any, Modul
         input = input._value
     else:
         refuse_autograd(input, module)
+    if torch_casts():
+        refuse_torch_autocast(module)
     with _plainly():
         while True:
             parameters = _trainable(module) if module._parameter_names else _NO_PARAMETERS
@@ -198,6 +200,8 @@ def _compute(module: Primitive, values: list[Any], sources: list[Source], wanted
 
     The call has `outputs` where there is one float tensor; other outputs are for `_surface_all`.
     """
+    if torch_casts():  # asked here, as this is paid at each call
+        refuse_torch_autocast(module)
     call = Call(module, sources, _trainable(module) if module._parameter_names else _NO_PARAMETERS, wanted)
     with _plainly():
         output = forward_to_be_repeated(module, call, *values) if module._recomputed else module.forward(call, *values)
@@ -249,7 +253,9 @@ def _compute_unusually(
         sources, parameters, wanted = [Plain(None)] * len(sources), {}, False
     call = (KeptCall if mode.keeping else Call)(module, sources, parameters, wanted)
     runs: Any = module
-    if mode.autocast is not None:
+    if mode.autocast is None:
+        refuse_torch_autocast(module)
+    else:
         runs = call.module = cast(module, values)
     if mode.tracing:
         if mode.locate is not None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from modgrad.graph.again import ComputedAgain
 from modgrad.graph.arrivals import Arrivals
-from modgrad.graph.autocast import torch_autocast_off
+from modgrad.graph.autocast import torch_autocast_off, torch_casts
 from modgrad.graph.call import Call, Onward, Plain, is_parameter, is_variable, nobody
 from modgrad.graph.errors import describe
 from modgrad.graph.mode import mode, switched
@@ -55,7 +55,7 @@ def backward(
             if mode.tracing:
                 with switched(computing=True):
                     _walk(heap, retain, arrivals)
-            elif mode.autocast is not None:
+            elif torch_casts():
                 with torch_autocast_off():
                     _walk(heap, retain, arrivals)
             else:

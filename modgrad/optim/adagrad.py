@@ -44,6 +44,7 @@ def adagrad_(
     """`adagrad` in place on tensors of one device, dtype and count, by ATen's fused kernel."""
     lr = lr.float() if isinstance(lr, Tensor) else lr
     torch._fused_adagrad_(params, grads, sums, [step] * len(params), lr=lr, **hyper)
+    torch._C._increment_version(params)  # which the kernel leaves out, and a change could not be told
 
 
 class Adagrad(RuleOptimizer):

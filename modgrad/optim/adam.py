@@ -75,6 +75,7 @@ def adam_(
     if isinstance(hyper["lr"], Tensor):
         hyper["lr"] = hyper["lr"].float()
     fused(params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, [step] * len(params), **hyper)
+    torch._C._increment_version(params)  # which the kernel leaves out, and a change could not be told
 
 
 class Adam(RuleOptimizer):

@@ -56,6 +56,7 @@ def sgd_(params: list[Tensor], grads: list[Tensor], momentum_buffers: list[Tenso
     if isinstance(hyper["lr"], Tensor):
         hyper["lr"] = hyper["lr"].float()
     torch._fused_sgd_(params, grads, momentum_buffers, **hyper)
+    torch._C._increment_version(params)  # which the kernel leaves out, and a change could not be told
 
 
 _TOLD = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")

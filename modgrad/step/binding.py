@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from modgrad.graph import Module
+from modgrad.graph.autocast import torch_casts
 from modgrad.graph.mode import mode
 from modgrad.optim.optimizer import NOTES
 from modgrad.step import state as states
@@ -211,7 +212,7 @@ class Binding:
 
 def _autocast(step: TrainingStep) -> Any:
     """In which dtypes model and criterion run."""
-    return step.autocast, None if mode.autocast is None else mode.autocast.dtypes
+    return step.autocast, None if mode.autocast is None else mode.autocast.dtypes, torch_casts()
 
 
 def _value(number: Any) -> Any:

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from modgrad.graph.autocast import refuse_torch_autocast
 from modgrad.graph.errors import describe
+from modgrad.graph.mode import mode
 from modgrad.step import cache, inductor
 from modgrad.step.binding import Binding
 from modgrad.step.cuda import Captured
@@ -111,6 +113,8 @@ class CompiledStep:
 
     def _ready(self, leaves: list[Tensor], structure: Any, due: bool) -> tuple[Binding, Native | Captured]:
         """The program for batches of this kind, compiled or from the cache; and the binding, made anew if need be."""
+        if mode.autocast is None:
+            refuse_torch_autocast(type(self.step).__name__)
         binding = self._binding
         if binding is None or not binding.holds():
             binding = self._binding = Binding(self.step)

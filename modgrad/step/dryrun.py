@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from modgrad.graph.autocast import torch_autocast_off
 from modgrad.step.locate import Paths, described, failed
 from modgrad.step.shapes import Shapes
 
@@ -47,7 +48,7 @@ def dry_run(
     record = _Record(names, shapes, real=size <= _SMALL)
     inputs = pytree.tree_map(lambda x: record.admit(x) if isinstance(x, Tensor) else x, inputs)
     try:
-        with record:
+        with torch_autocast_off(), record:
             result = function(*inputs)
     except UntraceableError:
         raise

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modgrad.graph.autocast import torch_autocast_off
 from modgrad.step import products, scalars
 from modgrad.step.dryrun import UntraceableError
 from modgrad.step.locate import place_of
@@ -33,7 +34,7 @@ def compiled(exported: Any) -> Any:
     """The files that a package holds of one program."""
     import torch._inductor  # noqa: PLC0415
 
-    with torch.no_grad(), quiet():
+    with torch.no_grad(), torch_autocast_off(), quiet():
         _refuse_foreign(exported.graph)
         places = _places(exported.graph)
         products.chosen(exported.graph_module)

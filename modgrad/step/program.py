@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from modgrad.functional.kernel import formulas
 from modgrad.graph import Randomness
+from modgrad.graph.autocast import torch_autocast_off
 from modgrad.graph.errors import describe
 from modgrad.graph.mode import switched
 from modgrad.graph.tracing import Tracing, replaced
@@ -280,9 +281,12 @@ def export(step: TrainingStep, state: State, batch: Any, dynamic: bool = True) -
 
 @contextmanager
 def exporting(names: Paths) -> Iterator[None]:
-    """Inside, PyTorch's exporter works in peace, and an error of it names the module that it was at."""
+    """Inside, PyTorch's exporter works in peace, and an error of it names the module that it was at.
+
+    PyTorch's autocast is off: the program has modgrad's casts in it, and those of its own would make another of it.
+    """
     try:
-        with torch.no_grad(), quiet():
+        with torch.no_grad(), torch_autocast_off(), quiet():
             yield
     except Exception as error:
         raise UntraceableError(f"{failed(error, names)} cannot be traced: {type(error).__name__}: {error}") from error

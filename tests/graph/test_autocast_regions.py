@@ -284,6 +284,47 @@ def test_what_is_refused() -> None:
             nn.autocast(*arguments)
 
 
+# What calls a primitive, each in its own way. Every one of them would be cast behind its derivative's back.
+CALLS: dict[str, Any] = {
+    "layer": lambda x: nn.Linear(3, 2)(x),
+    "layers": lambda x: nn.Sequential(nn.Linear(3, 3), nn.ReLU())(x),
+    "loss": lambda x: nn.MSELoss()(nn.Variable(x), x),
+    "operator": lambda x: nn.Variable(x) @ x,
+    "recomputed": lambda x: nn.recompute(nn.Sequential(nn.Linear(3, 3), nn.ReLU()))(x),
+    "in evaluation": nn.no_grad()(lambda x: nn.Linear(3, 2)(x)),
+    "keeping values": nn.keep_values()(lambda x: nn.Linear(3, 2)(x)),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_pytorchs_own_region_is_refused(name: str) -> None:
+    call, x = CALLS[name], torch.randn(3, 3)
+    with torch.autocast("cpu", LOW):
+        with pytest.raises(RuntimeError, match=r"inside torch.autocast, .* Write nn.autocast\(\.\.\.\) in its place"):
+            call(x)
+        with nn.autocast("cpu", LOW):
+            call(x)
+        with torch.autocast("cpu", enabled=False):
+            call(x)
+        with nn.autocast(enabled=False):
+            assert call(x).dtype == torch.float32
+    call(x)
+
+
+def test_backward_inside_of_pytorchs_own_region() -> None:
+    """Which many write around all of a step: the gradients are those of outside."""
+    model, x = Attention(), torch.randn(2, 3, 4)
+    found: list[Any] = []
+    for region in (torch.autocast("cpu", enabled=False), torch.autocast("cpu", LOW)):
+        model.zero_grad()
+        loss = model(x).square().sum()
+        with region:
+            loss.backward()
+        found.append([p.grad_v for p in model.parameters()])
+    for outside, inside in zip(*found, strict=True):
+        assert torch.equal(outside, inside)
+
+
 def test_both_methods_of_a_primitive_get_the_same_gradient() -> None:
     """By which they know that the other has done the work."""
     seen: list[Any] = []

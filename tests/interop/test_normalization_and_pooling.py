@@ -73,10 +73,13 @@ def test_weights_of_more_digits(name: str, kind: Any) -> None:
         return
     use, shape, of_weight = WITH_WEIGHTS[name]
     x, weight, bias = normal(*shape).bfloat16(), normal(*of_weight).float(), normal(*of_weight).float()
-    for where in (contextlib.nullcontext(), torch.autocast("cpu", torch.bfloat16), nn.autocast("cpu", torch.bfloat16)):
-        mine, theirs = (kind(weight), kind(bias)), (weight, bias)
-        with where:
-            y, twin = use(nn.Variable(x), *mine), use(x, *theirs)
+    cast = torch.autocast("cpu", torch.bfloat16)
+    for own, its in ((contextlib.nullcontext(),) * 2, (nn.autocast("cpu", torch.bfloat16), cast)):
+        mine = kind(weight), kind(bias)
+        with own:
+            y = use(nn.Variable(x), *mine)
+        with its:
+            twin = use(x, weight, bias)
         assert y.dtype == twin.dtype == torch.bfloat16
         torch.testing.assert_close(y.detach(), twin, rtol=2**-6, atol=2**-6)
         y.sum().backward()

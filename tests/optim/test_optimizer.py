@@ -37,6 +37,25 @@ def test_frozen_with_a_gradient_left_is_not_updated() -> None:
     assert torch.equal(parameter.detach(), torch.ones(2))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_backward_through_values_before_the_update_is_refused(name: str) -> None:
+    """And what was made of a parameter before, as its cast under autocast, is made anew."""
+    parameter, x = nn.Parameter(torch.ones(2, 2)), nn.Variable(torch.ones(1, 2))
+    optimizer = getattr(optim, name)([parameter])
+    for dtype in (None, torch.bfloat16):
+        with nn.autocast("cpu", dtype, enabled=dtype is not None):
+            parameter.grad_v = torch.ones(2, 2)
+            y = (x @ parameter).sum()
+            before = parameter.detach().clone()
+            optimizer.step()
+            assert not torch.equal(parameter.detach(), before)
+            again = (x @ parameter).sum()
+            assert again.item() == parameter.detach().to(dtype or torch.float32).sum().item()
+        if dtype is None:
+            with pytest.raises(RuntimeError, match="was changed in place after forward"):
+                y.backward()
+
+
 def test_own_optimizer() -> None:
     class Descent(optim.Optimizer):
         def __init__(self, params: Any, lr: float = 0.1) -> None:

@@ -128,3 +128,21 @@ def test_float16_is_refused() -> None:
         step(*points(6, FLOAT32))
     with pytest.raises(ValueError, match="expected torch.bfloat16"):
         step_of_points(sgd, FLOAT32, autocast=FLOAT32)
+
+
+@pytest.mark.xdist_group("compiled")
+def test_compiled_inside_of_a_region() -> None:
+    """PyTorch's casts stay out of a program, as modgrad's are in it already."""
+    step = step_of_points(sgd, FLOAT32)
+    compiled = twin(step).compile()
+    batch = points(7, FLOAT32)
+    with torch.autocast("cpu", LOW):
+        with pytest.raises(RuntimeError, match=r"TrainingStep was called inside torch.autocast, .* nn.autocast"):
+            compiled(*batch)
+        exported = twin(step).trace(*batch)
+    assert "bf16" not in str(exported.graph_module.code)
+    with nn.autocast("cpu", LOW):
+        loss = compiled(*batch)
+    torch.testing.assert_close(loss, twin(step)(*batch), rtol=2**-6, atol=1e-2)
+    with torch.autocast("cpu", LOW), pytest.raises(RuntimeError, match="inside torch.autocast"):
+        compiled(*batch)

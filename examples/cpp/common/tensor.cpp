@@ -1,7 +1,9 @@
 #include "tensor.h"
 
+#include <algorithm>
 #include <map>
 #include <stdexcept>
+#include <utility>
 
 namespace modgrad {
 
@@ -15,20 +17,24 @@ std::size_t size_of(const std::string& dtype) {
     return found->second;
 }
 
-std::int64_t count(const Shape& shape) {
-    std::int64_t product = 1;
-    for (auto size : shape) product *= size;
-    return product;
+std::size_t size_of(const std::string& dtype, const Shape& shape) {
+    std::size_t bytes = size_of(dtype);
+    for (auto size : shape) {
+        if (size < 0 || bytes > PTRDIFF_MAX / static_cast<std::size_t>(std::max(size, std::int64_t{1})))
+            throw std::invalid_argument("there is no tensor " + described(dtype, shape));
+        bytes *= static_cast<std::size_t>(size);
+    }
+    return bytes;
 }
 
 std::string described(const std::string& dtype, const Shape& shape) {
     std::string text;
-    for (auto size : shape) text += (text.empty() ? "" : ", ") + (size < 0 ? "batch" : std::to_string(size));
+    for (auto size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);
     return dtype + " (" + text + ")";
 }
 
 Tensor::Tensor(std::string dtype_, Shape shape_)
-    : dtype(std::move(dtype_)), shape(std::move(shape_)), data(count(shape) * size_of(dtype)) {}
+    : dtype(std::move(dtype_)), shape(std::move(shape_)), data(size_of(dtype, shape)) {}
 
 Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
     if (shape.empty() || begin < 0 || begin > end || end > shape[0])

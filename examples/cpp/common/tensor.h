@@ -13,8 +13,8 @@ using Shape = std::vector<std::int64_t>;
 // Bytes of one element. dtype: as numpy names it.
 std::size_t size_of(const std::string& dtype);
 
-// How many elements.
-std::int64_t count(const Shape& shape);
+// Bytes of all elements. Raises for sizes below 0, and for more than memory holds.
+std::size_t size_of(const std::string& dtype, const Shape& shape);
 
 // "float32 (100, 2)"
 std::string described(const std::string& dtype, const Shape& shape);

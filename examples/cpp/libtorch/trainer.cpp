@@ -4,12 +4,15 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
-#include <cstring>
+#include <algorithm>
 #include <map>
+#include <stdexcept>
 
 namespace modgrad {
 
 namespace {
+
+using Loader = torch::inductor::AOTIModelPackageLoader;
 
 at::ScalarType type_of(const std::string& dtype) {
     static const std::map<std::string, at::ScalarType> types{
@@ -28,15 +31,20 @@ at::Tensor over(const Tensor& tensor) {
 Tensor copied(const at::Tensor& tensor, const std::string& dtype) {
     Tensor copy(dtype, tensor.sizes().vec());
     auto dense = tensor.contiguous();
-    std::memcpy(copy.data.data(), dense.const_data_ptr(), copy.data.size());
+    if (dense.nbytes() != copy.data.size())
+        throw std::runtime_error("the program gave " + std::to_string(dense.nbytes()) + " bytes for " +
+                                 described(dtype, copy.shape));
+    auto* data = static_cast<const std::byte*>(dense.const_data_ptr());
+    std::copy(data, data + copy.data.size(), copy.data.begin());
     return copy;
 }
 
-void check_all(const Batch& given, const std::vector<Port>& expected, std::int64_t smallest) {
-    if (given.size() != expected.size())
-        throw std::invalid_argument(std::to_string(given.size()) + " tensors given, expected " +
-                                    std::to_string(expected.size()));
-    for (std::size_t i = 0; i < given.size(); i++) check(given[i], expected[i], smallest);
+std::vector<at::Tensor> run(Loader& program, const std::vector<at::Tensor>& inputs, std::size_t results) {
+    auto outputs = program.run(inputs);
+    if (outputs.size() != results)
+        throw std::runtime_error("the program gave " + std::to_string(outputs.size()) + " tensors, its manifest says " +
+                                 std::to_string(results) + ": they are of different exports");
+    return outputs;
 }
 
 }  // namespace
@@ -47,22 +55,18 @@ Trainer::Trainer(const std::filesystem::path& package)
       predict_(manifest.predict.string(), "predict") {
     at::set_num_threads(manifest.threads);  // the package's loops are for so many
     at::globalContext().setFlushDenormal(true);  // the moments of a dead unit become such numbers, which are slow
-    std::map<std::string, std::size_t> places;
-    for (std::size_t i = 0; i < manifest.tensors.size(); i++) {
-        places[manifest.tensors[i].input.name] = i;
+    for (std::size_t i = 0; i < manifest.tensors.size(); i++)
         if (manifest.tensors[i].output) changed_.push_back(i);
-    }
-    for (const auto& name : manifest.predict_state) predicted_.push_back(places.at(name));
     set_state(packed(manifest, read_safetensors(manifest.state)));
 }
 
 double Trainer::step(const Batch& batch, std::optional<double> lr) {
-    check_all(batch, manifest.batch, manifest.smallest);
+    check(batch, manifest.batch, manifest.sizes);
     c10::InferenceMode inference;
     auto inputs = state_;
     for (double rate : manifest.rates) inputs.push_back(at::scalar_tensor(lr.value_or(rate), at::kDouble));
     for (const Tensor& tensor : batch) inputs.push_back(over(tensor));
-    auto outputs = step_.run(inputs);
+    auto outputs = run(step_, inputs, changed_.size() + 1);
     for (std::size_t k = 0; k < changed_.size(); k++) {
         auto& value = outputs[k];
         for (std::size_t i = inputs.size() - batch.size(); i < inputs.size(); i++)
@@ -73,12 +77,12 @@ double Trainer::step(const Batch& batch, std::optional<double> lr) {
 }
 
 std::vector<Tensor> Trainer::predict(const Batch& given) {
-    check_all(given, manifest.predict_batch, manifest.smallest_predicted);
+    check(given, manifest.predict_batch, manifest.predict_sizes);
     c10::InferenceMode inference;
     std::vector<at::Tensor> inputs;
-    for (auto place : predicted_) inputs.push_back(state_[place]);
+    for (auto place : manifest.predicted) inputs.push_back(state_[place]);
     for (const Tensor& tensor : given) inputs.push_back(over(tensor));
-    auto outputs = predict_.run(inputs);
+    auto outputs = run(predict_, inputs, manifest.outputs.size());
     std::vector<Tensor> results;
     for (std::size_t i = 0; i < outputs.size(); i++) results.push_back(copied(outputs[i], manifest.outputs[i].dtype));
     return results;

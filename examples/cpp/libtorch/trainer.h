@@ -3,14 +3,11 @@
 
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 
-#include <functional>
 #include <optional>
 
 #include "manifest.h"
 
 namespace modgrad {
-
-using Batch = std::vector<std::reference_wrapper<const Tensor>>;
 
 class Trainer {
   public:
@@ -18,6 +15,7 @@ class Trainer {
     static constexpr const char* SUFFIX = ".pt2";
 
     // package: a .pt2 file, with its manifest and its state beside it. Training starts from that state.
+    // PyTorch's number of threads becomes the package's, in the whole program.
     explicit Trainer(const std::filesystem::path& package);
 
     // Train on one batch: the model's inputs, then the target. Returns its loss, from before the update.
@@ -43,8 +41,7 @@ class Trainer {
 
     Loader step_, predict_;
     std::vector<at::Tensor> state_;
-    std::vector<std::size_t> changed_;    // which of the state the step gives anew, in order
-    std::vector<std::size_t> predicted_;  // which of it the prediction takes
+    std::vector<std::size_t> changed_;  // which of the state the step gives anew, in order
 };
 
 }  // namespace modgrad

@@ -2,8 +2,9 @@
 
 #include <onnxruntime_session_options_config_keys.h>
 
-#include <cstring>
+#include <algorithm>
 #include <map>
+#include <stdexcept>
 
 namespace modgrad {
 
@@ -26,7 +27,10 @@ Ort::Value over(const Tensor& tensor) {
 
 Tensor copied(const Ort::Value& value, const std::string& dtype) {
     Tensor copy(dtype, value.GetTensorTypeAndShapeInfo().GetShape());
-    std::memcpy(copy.data.data(), value.GetTensorRawData(), copy.data.size());
+    if (value.GetTensorTypeAndShapeInfo().GetElementType() != TYPES.at(dtype))
+        throw std::runtime_error("the graph gave another dtype than " + dtype + ", which its manifest says");
+    auto* data = static_cast<const std::byte*>(value.GetTensorRawData());
+    std::copy(data, data + copy.data.size(), copy.data.begin());
     return copy;
 }
 
@@ -38,32 +42,22 @@ Ort::SessionOptions options(int threads) {
     return options;
 }
 
-void check_all(const Batch& given, const std::vector<Port>& expected) {
-    if (given.size() != expected.size())
-        throw std::invalid_argument(std::to_string(given.size()) + " tensors given, expected " +
-                                    std::to_string(expected.size()));
-    for (std::size_t i = 0; i < given.size(); i++) check(given[i], expected[i], 1);
-}
-
 double number(const Tensor& scalar) {
     return scalar.dtype == "float64" ? *scalar.as<double>() : *scalar.as<float>();
 }
 
 }  // namespace
 
-Trainer::Trainer(const std::filesystem::path& graph)
+Trainer::Trainer(const std::filesystem::path& graph, int threads)
     : manifest(read_manifest(std::filesystem::path(graph).replace_extension(".json"), "modgrad-training-step")),
       env_(ORT_LOGGING_LEVEL_ERROR, "modgrad"),
-      step_(env_, manifest.step.c_str(), options(manifest.threads)),
-      predict_(env_, manifest.predict.c_str(), options(manifest.threads)),
+      step_(env_, manifest.step.c_str(), options(threads)),
+      predict_(env_, manifest.predict.c_str(), options(threads)),
       loss_(manifest.loss.dtype, manifest.loss.shape) {
     if (loss_.dtype != "float32" && loss_.dtype != "float64")
         throw std::runtime_error("a loss of dtype " + loss_.dtype + " is not read here");
     buffers_[0] = buffers_[1] = packed(manifest, read_safetensors(manifest.state));
     for (const auto& number : manifest.numbers) rates_.emplace_back(number.dtype, number.shape);
-    std::map<std::string, std::size_t> places;
-    for (std::size_t i = 0; i < manifest.tensors.size(); i++) places[manifest.tensors[i].input.name] = i;
-    for (const auto& name : manifest.predict_state) predicted_.push_back(places.at(name));
     for (std::size_t turn : {0, 1}) {
         auto& binding = bindings_.emplace_back(step_);
         for (std::size_t i = 0; i < manifest.tensors.size(); i++) {
@@ -78,7 +72,7 @@ Trainer::Trainer(const std::filesystem::path& graph)
 }
 
 double Trainer::step(const Batch& batch, std::optional<double> lr) {
-    check_all(batch, manifest.batch);
+    check(batch, manifest.batch, manifest.sizes);
     for (std::size_t i = 0; i < rates_.size(); i++) *rates_[i].as<double>() = lr.value_or(manifest.rates[i]);
     auto& binding = bindings_[turn_];
     for (std::size_t i = 0; i < batch.size(); i++) binding.BindInput(manifest.batch[i].name.c_str(), over(batch[i]));
@@ -88,10 +82,10 @@ double Trainer::step(const Batch& batch, std::optional<double> lr) {
 }
 
 std::vector<Tensor> Trainer::predict(const Batch& given) {
-    check_all(given, manifest.predict_batch);
+    check(given, manifest.predict_batch, manifest.predict_sizes);
     std::vector<const char*> names, outputs;
     std::vector<Ort::Value> inputs;
-    for (auto place : predicted_) {
+    for (auto place : manifest.predicted) {
         names.push_back(manifest.tensors[place].input.name.c_str());
         inputs.push_back(over(now(place)));
     }
@@ -118,7 +112,8 @@ void Trainer::load(const std::filesystem::path& path) {
     for (std::size_t i = 0; i < manifest.tensors.size(); i++) before.push_back(now(i));
     auto state = packed(manifest, read_safetensors(path), &before);
     for (auto& buffers : buffers_)  // where they are, as the bindings know
-        for (std::size_t i = 0; i < state.size(); i++) buffers[i].data = state[i].data;
+        for (std::size_t i = 0; i < state.size(); i++)
+            std::copy(state[i].data.begin(), state[i].data.end(), buffers[i].data.begin());
 }
 
 }  // namespace modgrad

@@ -3,14 +3,11 @@
 
 #include <onnxruntime_cxx_api.h>
 
-#include <functional>
 #include <optional>
 
 #include "manifest.h"
 
 namespace modgrad {
-
-using Batch = std::vector<std::reference_wrapper<const Tensor>>;
 
 class Trainer {
   public:
@@ -18,7 +15,8 @@ class Trainer {
     static constexpr const char* SUFFIX = ".onnx";
 
     // graph: an .onnx file, with its manifest and its state beside it. Training starts from that state.
-    explicit Trainer(const std::filesystem::path& graph);
+    // threads: that onnxruntime works with. One is the fastest for small models.
+    explicit Trainer(const std::filesystem::path& graph, int threads = 1);
 
     // Train on one batch: the model's inputs, then the target. Returns its loss, from before the update.
     // lr: the learning rate of every group; without one, that of the export.
@@ -44,7 +42,6 @@ class Trainer {
     Ort::Session step_, predict_;
     std::vector<Tensor> buffers_[2], rates_;
     std::vector<Ort::IoBinding> bindings_;  // from the first buffers to the second, and back
-    std::vector<std::size_t> predicted_;    // which of the state the prediction takes
     Tensor loss_;
     std::size_t turn_ = 0;  // in which buffers the state is
 };

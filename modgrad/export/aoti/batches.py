@@ -41,7 +41,9 @@ def resized(batch: Any, size: int) -> Any:
     """The batch with as many samples, taken over and over."""
 
     def taken(x: Any) -> Any:
-        return x[torch.arange(size, device=x.device) % x.shape[0]] if isinstance(x, Tensor) and x.dim() else x
+        if not isinstance(x, Tensor) or not x.dim():
+            return x
+        return in_rows(x[torch.arange(size, device=x.device) % x.shape[0]])
 
     return pytree.tree_map(taken, batch)
 

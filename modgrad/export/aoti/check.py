@@ -57,7 +57,7 @@ def compare(step: TrainingStep, run: Run, batches: list[Any], finite: bool = Tru
                     f"the loss of the batch is {expected.item()}, of which nothing can be checked: export with a batch "
                     "that the step can train on"
                 )
-            state, loss = run(state, rates, batch)
+            state, loss = _given(run, state, rates, batch)
             others = {each.name: each.tensor for each in layout.named(nudged.state)}
             _hold("the loss", loss, expected, other, number, step)
             for each in layout.named(eager.state):
@@ -82,11 +82,22 @@ def check_prediction(step: TrainingStep, run: Callable[[Any], list[Tensor]], inp
     eager, nudged = _drawing(step), _drawing(step)
     _nudge(nudged)
     expected, other = predictions(eager, inputs), predictions(nudged, inputs)
-    found = run(inputs)
+    found = _given(run, inputs)
     if len(found) != len(expected):
         raise ExportError(f"the prediction has {len(found)} tensors, the model's has {len(expected)}")
     for value, right, near in zip(found, expected, other, strict=True):
         _hold("the prediction", value, right, near, 0, step)
+
+
+def _given(run: Callable[..., Any], *arguments: Any) -> Any:
+    """What the exported program gives for what the step has taken without an error."""
+    try:
+        return run(*arguments)
+    except Exception as error:
+        raise ExportError(
+            f"the exported program fails where the step does not, and was not written: {error}. Please report it with "
+            "the model"
+        ) from error
 
 
 def _nudge(step: TrainingStep) -> None:
