@@ -209,7 +209,7 @@ def text(tokens: int, length: int) -> Callable[[int, torch.Generator], Tensor]:
 
 MODELS = {
     "MLP": Model(mlp, images(2), 2, size=10, sgd=0.05),
-    "LeNet": Model(published(models.LeNet, twins.LeNet), images(1, 28, 28), 10, sgd=0.02, adam=1e-3),
+    "LeNet": Model(published(models.LeNet, twins.LeNet), images(1, 28, 28), 10, sgd=0.012, adam=1e-3),
     "CNN": Model(cnn, images(1, 14, 14), 10, size=6),
     "ResNet": Model(resnet, images(3, 32, 32), 5, size=6, many=16, smooth=20, sgd=1e-3, adam=3e-5),
     "LSTM": Model(recurrent("LSTM"), text(11, 5), 11, (5,), sgd=0.2),
