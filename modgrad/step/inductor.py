@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from modgrad.graph.autocast import torch_autocast_off
-from modgrad.step import products, scalars
+from modgrad.step import convolutions, products, scalars
 from modgrad.step.dryrun import UntraceableError
 from modgrad.step.locate import place_of
 from modgrad.step.native import refuse_without_compiler
@@ -37,6 +37,7 @@ def compiled(exported: Any) -> Any:
     with torch.no_grad(), torch_autocast_off(), quiet():
         _refuse_foreign(exported.graph)
         places = _places(exported.graph)
+        convolutions.joined(exported.graph_module)
         products.chosen(exported.graph_module)
         scalars.apart(exported.graph_module)
         with products.lowered():

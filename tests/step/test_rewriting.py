@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from modgrad.step import products, scalars
+from modgrad import functional as F
+from modgrad.step import convolutions, products, scalars
 
 aten = torch.ops.aten
 
@@ -107,3 +108,47 @@ def test_what_is_cheap_or_not_a_number_is_left() -> None:
     before = targets(module)
     scalars.apart(module)
     assert targets(module) == before
+
+
+def gradients(x: Tensor, w: Tensor, y: Tensor, transposed: bool = False) -> tuple[Tensor, Tensor]:
+    options = [2, 1], [1, 0], [1, 1], 2
+    if transposed:
+        options = *options[:3], 2, [0, 0]
+        first = F.transposed_convolution_grad_input(y, x.shape, w, *options)
+        return first, F.transposed_convolution_grad_weight(y, x, w.shape, *options)
+    return F.convolution_grad_input(y, x.shape, w, *options), F.convolution_grad_weight(y, x, w.shape, *options)
+
+
+@pytest.mark.parametrize("transposed", [False, True], ids=["convolution", "transposed"])
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+def test_a_convolutions_gradients_are_of_one_call(form: torch.memory_format, transposed: bool) -> None:
+    x, y = torch.randn(3, 4, 7, 5).to(memory_format=form), torch.randn(3, 6, 4, 3).to(memory_format=form)
+    if transposed:
+        x, y = y, x
+    inputs = x, torch.randn((6, 2, 3, 3)).to(memory_format=form), y
+    module = traced(lambda *inputs: gradients(*inputs, transposed), *inputs)
+    assert targets(module).count(aten.convolution_backward.default) == 2
+    convolutions.joined(module)
+    assert targets(module).count(aten.convolution_backward.default) == 1
+    assert aten.empty.memory_format not in targets(module), "no stand-in is left"
+    for got, wanted in zip(module(*inputs), gradients(*inputs, transposed), strict=True):
+        torch.testing.assert_close(got, wanted)
+        assert got.stride() == wanted.stride()
+
+
+def test_gradients_of_different_convolutions_stay_apart() -> None:
+    """One of dL/dy is another, or its input is made in between, as it is where a block is recomputed."""
+
+    def others(x: Tensor, w: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return gradients(x, w, y)[0], gradients(x, w, y + 1)[1]
+
+    def recomputed(x: Tensor, w: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return gradients(x, w, y)[0], gradients(x.relu(), w, y)[1]
+
+    inputs = torch.randn(3, 4, 7, 5), torch.randn(6, 2, 3, 3), torch.randn(3, 6, 4, 3)
+    for function in (others, recomputed):
+        module = traced(function, *inputs)
+        convolutions.joined(module)
+        assert targets(module).count(aten.convolution_backward.default) == 2
+        for got, wanted in zip(module(*inputs), function(*inputs), strict=True):
+            torch.testing.assert_close(got, wanted)
