@@ -101,6 +101,33 @@ def test_gradients(tmp_path: Path) -> None:
     assert [each["name"] for each in files.manifest["gradients"]] == list(step.parameters())
 
 
+class Rooted(nn.Module):
+    """The square root, whose derivative at 0 is infinite."""
+
+    def forward(self, x: Any) -> Any:
+        return x.sqrt()
+
+
+def test_relu_stops_an_infinite_gradient(tmp_path: Path) -> None:
+    """As in PyTorch: 0 where x is not above 0, not 0 times infinity."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 25), nn.ReLU(), Rooted(), nn.Linear(25, 2))
+    step = TrainingStep(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.01))
+    files = exported(step, tmp_path, *points())
+    for number in range(3):
+        x, y = points(seed=number)
+        torch.testing.assert_close(files.train(x, y)["loss"], step(x, y), rtol=2e-6, atol=2e-7)
+    assert largest_difference(files.state(), tensors(step))[0] < 2e-6
+
+
+def test_relu_between_affine_maps_takes_no_choice(tmp_path: Path) -> None:
+    """Where the gradient is a product of matrices, its mask is a product too: onnxruntime takes long for `Where`."""
+    model = perceptron()
+    step = TrainingStep(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1))
+    files = exported(step, tmp_path, points()[0], torch.randn(10, 2))
+    assert ("", "Where") not in files.operators
+
+
 def test_dropout_is_drawn_from_the_seed_that_the_graph_carries(tmp_path: Path) -> None:
     """The same masks as eagerly: a step with a seed of its own is keyed by it."""
     torch.manual_seed(0)
