@@ -131,7 +131,7 @@ def with_batchnorm(device: str) -> Workload:
     """A small net, as one would train it where the user is."""
     work = Task(two_layers, partial(digits, 32), "Adam", (("lr", 0.001),), device=device)
     contestants = [
-        *of_modgrad(work, Goal(1.1), Goal(1.2)),
+        *of_modgrad(work, Goal(1.1), Goal(1.2), ", channels_last", **CHANNELS_LAST),
         *of_pytorch(
             work, {"fused=True": {"fused": True}, "fused=True, channels_last": {"fused": True, **CHANNELS_LAST}}
         ),
